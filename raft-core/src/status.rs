@@ -1,0 +1,79 @@
+//! A picture of the node for people: status pages, logs, tests.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::raft::Role;
+
+/// What a leader knows about one member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// Highest index known to be on that member's disk.
+    pub matched: u64,
+    /// Next index to send.
+    pub next: u64,
+    /// Flow state: `probe`, `replicate` or `snapshot`.
+    pub state: &'static str,
+    /// True when nothing more may be sent until the member answers.
+    pub paused: bool,
+    /// Append messages on their way.
+    pub inflight: usize,
+    /// True when the member spoke since the last check.
+    pub recent_active: bool,
+}
+
+/// A picture of one node at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// This node.
+    pub id: u64,
+    /// Its role.
+    pub role: Role,
+    /// Its term.
+    pub term: u64,
+    /// Whom it voted for in this term, 0 if nobody.
+    pub vote: u64,
+    /// The leader it knows, 0 if none.
+    pub leader_id: u64,
+    /// First index of its log.
+    pub first_index: u64,
+    /// Highest applied index.
+    pub applied: u64,
+    /// Highest committed index.
+    pub committed: u64,
+    /// Highest index on its own disk.
+    pub persisted: u64,
+    /// Last index of its log.
+    pub last_index: u64,
+    /// The members as the leader sees them; empty on other nodes.
+    pub members: BTreeMap<u64, MemberStatus>,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "n{}@{} {:?} leader=n{} vote=n{} log=[{}, {}] applied={} committed={} persisted={}",
+            self.id,
+            self.term,
+            self.role,
+            self.leader_id,
+            self.vote,
+            self.first_index,
+            self.last_index,
+            self.applied,
+            self.committed,
+            self.persisted
+        )?;
+        for (id, member) in &self.members {
+            write!(f, "\n  n{id} {} match={} next={}", member.state, member.matched, member.next)?;
+            if member.inflight > 0 {
+                write!(f, " inflight={}", member.inflight)?;
+            }
+            if member.paused {
+                f.write_str(" paused")?;
+            }
+        }
+        Ok(())
+    }
+}
