@@ -1,1 +1,43 @@
-fn main() {}
+//! Chores of the tree that need more than a shell.
+//!
+//! `cargo x COMMAND`; the Makefile calls it. Runs on the main thread alone and ends with 0 when the chore is done, 1 with one line on
+//! stderr when it is not, 2 on bad usage.
+
+mod error;
+mod proto;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Chores of the tree.
+#[derive(Parser)]
+#[command(name = "cargo x", bin_name = "cargo x")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Generate the Rust code of the proto crate from its .proto files.
+    Proto {
+        /// Change nothing; fail if the committed code is stale.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Proto { check: true } => proto::check(),
+        Command::Proto { check: false } => proto::generate(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
