@@ -167,8 +167,7 @@ impl SchedulerClient {
 
     /// Reports a store's condition; the answer carries wishes of the scheduler.
     pub async fn store_heartbeat(&self, stats: pdpb::StoreStats) -> Result<pdpb::StoreHeartbeatResponse> {
-        let request =
-            pdpb::StoreHeartbeatRequest { header: self.connection.header(), stats: Some(stats), ..Default::default() };
+        let request = pdpb::StoreHeartbeatRequest { header: self.connection.header(), stats: Some(stats) };
         let send = |mut client: Client, request| async move { client.store_heartbeat(request).await };
         self.connection.call("StoreHeartbeat", request, send).await
     }
@@ -220,6 +219,5 @@ fn region_of(response: pdpb::GetRegionResponse) -> Option<pdpb::Region> {
         leader: response.leader,
         down_peers: response.down_peers,
         pending_peers: response.pending_peers,
-        ..Default::default()
     })
 }
