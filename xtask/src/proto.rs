@@ -28,7 +28,7 @@ pub fn generate() -> Result<()> {
         let path = folder.join(name);
         fs::write(&path, content).map_err(at(path))?;
     }
-    println!("{} files in {}", fresh.len(), folder.display());
+    println!("proto/src/generated: {} files", fresh.len());
     Ok(())
 }
 
