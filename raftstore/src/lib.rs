@@ -1,1 +1,56 @@
-//! Placeholder.
+//! Many raft groups on one store.
+//!
+//! The crate is *step-driven*: every stage below is a plain struct whose `round` method takes what has arrived, works on it and
+//! returns. No stage owns a thread, reads a clock or opens a socket; what is outside comes through the traits of [`env`]. Two
+//! drivers run the same stages: [`threads`] gives each its own thread, and the simulator of the `test-raftstore` crate runs all
+//! stages of all stores on one thread, in an order drawn from a seed.
+//!
+//! ```text
+//!               Router ── mailboxes, one a region ──┐
+//! clients ─→ WriteCommand / ReadCommand             │
+//! network ─→ RaftMessage                            ▼
+//!                                              RaftPoller ──────→ Transport        (the leader's appends leave at once)
+//!                                               │      │
+//!                                   PersistTask │      │ ApplyTask
+//!                                               ▼      ▼
+//!                                        LogWriter    ApplyWorker ──→ callbacks of clients
+//!                                               │      │
+//!                                     Persisted │      │ Applied
+//!                                               └──────┴──→ back to the region's mailbox
+//! ```
+//!
+//! | room | what is decided there |
+//! |---|---|
+//! | [`batch`] | who may touch a peer (the poller that took it out of its mailbox), and how much may wait |
+//! | [`peer`] | one replica of one region: proposals, reads, and what to do with a `Ready` |
+//! | [`peer_storage`] | the raft log and raft state of one peer, as raft-core sees them |
+//! | [`log_writer`] | one batch and one sync for the `Ready`s of all regions of a round |
+//! | [`apply`] | committed entries become data, with the apply state in the same batch |
+//! | [`store`] | the store itself: identity, first regions, loading of the peers at start |
+//!
+//! Simplified for now: the peers of a region are those of its bootstrap; log compaction, snapshots, splits and membership
+//! changes are not here yet.
+
+pub mod apply;
+pub mod batch;
+pub mod command;
+pub mod config;
+pub mod env;
+pub mod error;
+pub mod keys;
+pub mod log_writer;
+pub mod message;
+pub mod metrics;
+pub mod peer;
+pub mod peer_storage;
+pub mod poller;
+pub mod region;
+pub mod store;
+pub mod threads;
+
+pub use batch::Router;
+pub use command::{ReadCallback, ReadCommand, RegionSnapshot, RequestHeader, WriteCallback, WriteCommand};
+pub use config::Config;
+pub use env::{Engines, SchedulerLink, Transport};
+pub use error::{Error, Result};
+pub use store::{StoreParts, build};

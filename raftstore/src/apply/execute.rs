@@ -1,0 +1,98 @@
+//! What one entry does to the data. A pure function of the region, the entry and the data before it, so that every replica comes
+//! to the same result.
+
+use prost::Message;
+use proto::{
+    eraftpb::{Entry, EntryType},
+    raft_cmdpb::{CompareAndSwapRequest, CompareAndSwapResponse, RaftCmdRequest, Request, Response},
+};
+use storage::{Cf, CompareAndSwap, Engine};
+
+use super::{ApplyRegion, ApplyWorker, put_apply_state};
+use crate::{
+    error::{Error, Result},
+    peer::propose::check_requests,
+    region,
+};
+
+impl<E: Engine> ApplyWorker<E> {
+    /// Executes an entry into the batch.
+    ///
+    /// The outer error is fatal; the inner one is the outcome of the entry, the same on all replicas: it has changed nothing.
+    pub(super) fn execute(&mut self, region: &ApplyRegion, entry: &Entry) -> Result<Result<Vec<Response>>> {
+        if entry.data.is_empty() {
+            return Ok(Ok(Vec::new())); // a new leader's own entry
+        }
+        if entry.entry_type() != EntryType::EntryNormal {
+            return Err(corrupted(region, entry, "changes of members are not known to this version"));
+        }
+        let command = RaftCmdRequest::decode(entry.data.clone())
+            .map_err(|e| corrupted(region, entry, &format!("does not decode: {e}")))?;
+        if let Err(error) = check(region, &command) {
+            return Ok(Err(error));
+        }
+        let responses = command.requests.into_iter().map(|r| self.execute_request(region, r));
+        Ok(Ok(responses.collect::<Result<_>>()?))
+    }
+
+    fn execute_request(&mut self, region: &ApplyRegion, request: Request) -> Result<Response> {
+        let mut response = Response { cmd_type: request.cmd_type, ..Default::default() };
+        match request {
+            Request { put: Some(put), .. } => self.batch.put(column_family(&put.cf)?, put.key, put.value),
+            Request { delete: Some(delete), .. } => self.batch.delete(column_family(&delete.cf)?, delete.key),
+            Request { delete_range: Some(range), .. } => {
+                self.batch.delete_range(column_family(&range.cf)?, range.start_key, range.end_key);
+            }
+            Request { compare_and_swap: Some(swap), .. } => {
+                response.compare_and_swap = Some(self.compare_and_swap(region, swap)?);
+            }
+            other => {
+                let what = format!("a raft entry holds a request of type {} that cannot be applied", other.cmd_type);
+                return Err(Error::Corrupted(what));
+            }
+        }
+        Ok(response)
+    }
+
+    /// Decides by what the engine holds, so everything before this entry has to be there first, along with the apply state that
+    /// says so: a replay must not decide again. Nothing of this entry itself is in the batch: a compare-and-swap is proposed alone.
+    fn compare_and_swap(
+        &mut self,
+        region: &ApplyRegion,
+        request: CompareAndSwapRequest,
+    ) -> Result<CompareAndSwapResponse> {
+        put_apply_state(&mut self.batch, region);
+        self.flush()?;
+        let swap = CompareAndSwap {
+            cf: column_family(&request.cf)?,
+            key: request.key,
+            value: request.value,
+            previous: (!request.previous_not_exist).then_some(request.previous_value),
+            now: request.now,
+        };
+        let (outcome, op) = storage::raw::compare_and_swap(&self.kv, swap)?;
+        self.batch.extend(op);
+        Ok(CompareAndSwapResponse {
+            succeed: outcome.succeeded,
+            previous_not_exist: outcome.previous.is_none(),
+            previous_value: outcome.previous.unwrap_or_default(),
+        })
+    }
+}
+
+/// The checks of an entry, made again now that its place in the order is fixed (invariants S-EPOCH-APPLY, S-KEY-APPLY).
+fn check(region: &ApplyRegion, command: &RaftCmdRequest) -> Result<()> {
+    let sent = command.header.as_ref().and_then(|h| h.region_epoch).unwrap_or_default();
+    region::check_version(&region.region, &sent)?;
+    check_requests(&region.region, &command.requests)
+}
+
+fn column_family(name: &str) -> Result<Cf> {
+    Cf::from_name(name)
+        .filter(|cf| *cf != Cf::Raft)
+        .ok_or_else(|| Error::Corrupted(format!("a raft entry is for column family {name:?}")))
+}
+
+fn corrupted(region: &ApplyRegion, entry: &Entry, what: &str) -> Error {
+    Error::Corrupted(format!("region {} entry {} of term {}: {what}", region.region.id, entry.index, entry.term))
+}

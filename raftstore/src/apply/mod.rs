@@ -1,0 +1,183 @@
+//! Turns committed entries into data.
+//!
+//! Owner: the apply worker. In one round it applies the waiting entries of all regions into one batch of the kv engine: data and
+//! each region's apply state together, so that every entry takes effect exactly once. The batch is not synced: after a crash the
+//! entries are applied again from the raft log, which was synced before they could be committed here.
+//!
+//! Order in a round: the batch is written, then clients are answered, then the peers are told.
+
+mod execute;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crossbeam_channel::Receiver;
+use prost::Message;
+use proto::{
+    metapb::Region,
+    raft_cmdpb::Response,
+    raft_serverpb::{RaftApplyState, RegionLocalState},
+};
+use storage::{Cf, Durability, Engine, WriteBatch};
+
+use crate::{
+    batch::Router,
+    command::WriteCallback,
+    error::{Error, Result},
+    keys,
+    message::{Applied, ApplyTask, PeerMessage},
+    metrics::Metrics,
+    peer_storage::read,
+};
+
+/// Tasks that are taken into one round, so that clients do not wait for an endless batch.
+const TASKS_PER_ROUND: usize = 256;
+
+/// The apply side of one region.
+struct ApplyRegion {
+    region: Region,
+    state: RaftApplyState,
+    term: u64,
+    changed: bool,
+}
+
+/// A client whose write is in the batch that is being made.
+struct Answer {
+    callback: WriteCallback,
+    result: Result<Vec<Response>>,
+}
+
+/// See the module.
+pub struct ApplyWorker<E: Engine> {
+    kv: E,
+    router: Router<E>,
+    tasks: Receiver<ApplyTask>,
+    regions: BTreeMap<u64, ApplyRegion>,
+    batch: WriteBatch,
+    answers: Vec<Answer>,
+    metrics: Arc<Metrics>,
+}
+
+impl<E: Engine> ApplyWorker<E> {
+    /// A worker that takes its tasks from `tasks`.
+    pub fn new(kv: E, router: Router<E>, tasks: Receiver<ApplyTask>) -> Self {
+        let metrics = router.metrics().clone();
+        let (regions, batch, answers) = (BTreeMap::new(), WriteBatch::new(), Vec::new());
+        ApplyWorker { kv, router, tasks, regions, batch, answers, metrics }
+    }
+
+    /// Where the worker's tasks come from, for the driver to wait on.
+    pub fn tasks(&self) -> &Receiver<ApplyTask> {
+        &self.tasks
+    }
+
+    /// Applies what waits. Returns how many tasks that were.
+    ///
+    /// # Errors
+    /// The engine's errors and [`Error::Corrupted`]. They are fatal: this replica can no longer follow the others.
+    pub fn round(&mut self) -> Result<usize> {
+        match self.tasks.try_recv() {
+            Ok(first) => self.round_from(first),
+            Err(_) => Ok(0),
+        }
+    }
+
+    /// A round that starts with a task the driver has already received.
+    pub fn round_from(&mut self, first: ApplyTask) -> Result<usize> {
+        self.apply(first)?;
+        let mut count = 1;
+        while count < TASKS_PER_ROUND {
+            let Ok(task) = self.tasks.try_recv() else { break };
+            self.apply(task)?;
+            count += 1;
+        }
+        self.flush()?;
+        self.report();
+        Ok(count)
+    }
+
+    fn apply(&mut self, task: ApplyTask) -> Result<()> {
+        let mut region = match self.regions.remove(&task.region_id) {
+            Some(region) => region,
+            None => self.load(task.region_id)?,
+        };
+        let applied = self.apply_entries(&mut region, task);
+        self.regions.insert(region.region.id, region);
+        applied
+    }
+
+    fn load(&self, region_id: u64) -> Result<ApplyRegion> {
+        let missing = |what: &str| Error::Corrupted(format!("region {region_id} has no {what}"));
+        let local: RegionLocalState =
+            read(&self.kv, Cf::Raft, &keys::region_state(region_id))?.ok_or_else(|| missing("region state"))?;
+        let state = read(&self.kv, Cf::Raft, &keys::apply_state(region_id))?.ok_or_else(|| missing("apply state"))?;
+        let region = local.region.ok_or_else(|| missing("region in its region state"))?;
+        Ok(ApplyRegion { region, state, term: 0, changed: false })
+    }
+
+    fn apply_entries(&mut self, region: &mut ApplyRegion, task: ApplyTask) -> Result<()> {
+        let mut proposals = task.proposals.into_iter().peekable();
+        for entry in task.entries {
+            let expected = region.state.applied_index + 1;
+            assert!(
+                entry.index == expected,
+                "invariant R-APPLY-ORDER: region {}: entry {} to apply, {expected} expected",
+                region.region.id,
+                entry.index
+            );
+            let callbacks = proposals.next_if(|p| p.index == entry.index).map(|p| p.callbacks).unwrap_or_default();
+            let outcome = self.execute(region, &entry)?;
+            region.state.applied_index = entry.index;
+            region.term = entry.term;
+            region.changed = true;
+            self.metrics.entries_applied.inc();
+            self.answer(callbacks, outcome);
+        }
+        Ok(())
+    }
+
+    /// Deals the outcome of an entry out to the clients whose writes were joined into it.
+    fn answer(&mut self, callbacks: Vec<(usize, WriteCallback)>, outcome: Result<Vec<Response>>) {
+        match outcome {
+            Ok(responses) => {
+                let mut responses = responses.into_iter();
+                for (requests, callback) in callbacks {
+                    let result = Ok(responses.by_ref().take(requests).collect());
+                    self.answers.push(Answer { callback, result });
+                }
+            }
+            Err(error) => {
+                for (_, callback) in callbacks {
+                    self.answers.push(Answer { callback, result: Err(error.for_another_client()) });
+                }
+            }
+        }
+    }
+
+    /// Writes the batch with the apply states of all regions in it, then answers the clients.
+    fn flush(&mut self) -> Result<()> {
+        for region in self.regions.values().filter(|r| r.changed) {
+            put_apply_state(&mut self.batch, region);
+        }
+        if !self.batch.is_empty() {
+            self.kv.write(std::mem::take(&mut self.batch), Durability::Buffered)?;
+            self.metrics.apply_batches.inc();
+        }
+        for answer in self.answers.drain(..) {
+            (answer.callback)(answer.result);
+        }
+        Ok(())
+    }
+
+    fn report(&mut self) {
+        for (id, region) in self.regions.iter_mut().filter(|(_, r)| r.changed) {
+            region.changed = false;
+            let applied = Applied { index: region.state.applied_index, term: region.term };
+            // A region that is gone meanwhile no longer cares.
+            let _ = self.router.report(*id, PeerMessage::Applied(applied));
+        }
+    }
+}
+
+fn put_apply_state(batch: &mut WriteBatch, region: &ApplyRegion) {
+    batch.put(Cf::Raft, keys::apply_state(region.region.id), region.state.encode_to_vec());
+}

@@ -1,0 +1,214 @@
+//! Finds the mailbox of a region, and tells the pollers about it.
+//!
+//! Owner: shared; every part of a store and of the server holds a clone.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, RwLock},
+};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use proto::raft_serverpb::RaftMessage;
+use storage::Engine;
+
+use super::mailbox::{Full, Mailbox};
+use crate::{
+    command::{ReadCommand, WriteCommand},
+    error::{Error, Result},
+    message::{PeerMessage, StoreMessage},
+    metrics::Metrics,
+    peer::{Peer, PeerStatus},
+    store::StoreMachine,
+};
+
+/// Mailbox of a peer.
+pub type PeerMailbox<E> = Mailbox<Peer<E>, PeerMessage<<E as Engine>::Snapshot>>;
+/// Mailbox of the store.
+type StoreMailbox = Mailbox<StoreMachine, StoreMessage>;
+
+/// A mailbox in the ready queue.
+pub enum Ready<E: Engine> {
+    /// The store's own.
+    Store(Arc<StoreMailbox>),
+    /// A peer's.
+    Peer(Arc<PeerMailbox<E>>),
+    /// No mailbox: a poller that receives this stops.
+    Stop,
+}
+
+struct Shared<E: Engine> {
+    peers: RwLock<BTreeMap<u64, Arc<PeerMailbox<E>>>>,
+    store: Arc<StoreMailbox>,
+    ready: Sender<Ready<E>>,
+    capacity: usize,
+    statuses: Mutex<BTreeMap<u64, PeerStatus>>,
+    metrics: Arc<Metrics>,
+}
+
+/// Way to the peers of a store. Cheap to clone.
+pub struct Router<E: Engine> {
+    shared: Arc<Shared<E>>,
+}
+
+impl<E: Engine> Clone for Router<E> {
+    fn clone(&self) -> Self {
+        Router { shared: self.shared.clone() }
+    }
+}
+
+impl<E: Engine> Router<E> {
+    /// A router without peers, and the ready queue for the pollers.
+    pub fn new(store: Box<StoreMachine>, capacity: usize, metrics: Arc<Metrics>) -> (Self, Receiver<Ready<E>>) {
+        let (ready, receiver) = unbounded();
+        let shared = Shared {
+            peers: RwLock::new(BTreeMap::new()),
+            store: Arc::new(Mailbox::new(store, capacity)),
+            ready,
+            capacity,
+            statuses: Mutex::new(BTreeMap::new()),
+            metrics,
+        };
+        (Router { shared: Arc::new(shared) }, receiver)
+    }
+
+    /// Adds a peer. A second one for the same region breaks the rule of one peer a store and region.
+    pub fn register(&self, peer: Box<Peer<E>>) {
+        let region_id = peer.region_id();
+        let mailbox = Arc::new(Mailbox::new(peer, self.shared.capacity));
+        let before = self.peers_mut().insert(region_id, mailbox);
+        assert!(before.is_none(), "invariant S-META-AGREE: region {region_id} has two peers on one store");
+    }
+
+    fn peers_mut(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<u64, Arc<PeerMailbox<E>>>> {
+        self.shared.peers.write().expect("invariant: nobody panics while holding the map of peers")
+    }
+
+    fn mailbox(&self, region_id: u64) -> Option<Arc<PeerMailbox<E>>> {
+        let peers = self.shared.peers.read().expect("invariant: nobody panics while holding the map of peers");
+        peers.get(&region_id).cloned()
+    }
+
+    fn notify(&self, mailbox: &Arc<PeerMailbox<E>>) {
+        if mailbox.claim() {
+            self.requeue(Ready::Peer(mailbox.clone()));
+        }
+    }
+
+    /// Puts a claimed mailbox into the ready queue. A store that stops no longer reads it.
+    pub fn requeue(&self, ready: Ready<E>) {
+        let _ = self.shared.ready.send(ready);
+    }
+
+    /// Proposes a write to a region; its callback gets every answer, also that of a refusal.
+    pub fn write(&self, command: WriteCommand) {
+        self.send_command(command.header.region_id, PeerMessage::Write(command));
+    }
+
+    /// Reads from a region; its callback gets every answer, also that of a refusal.
+    pub fn read(&self, command: ReadCommand<E::Snapshot>) {
+        self.send_command(command.header.region_id, PeerMessage::Read(command));
+    }
+
+    fn send_command(&self, region_id: u64, message: PeerMessage<E::Snapshot>) {
+        let Some(mailbox) = self.mailbox(region_id) else {
+            self.shared.metrics.commands_refused.inc();
+            return message.refuse(Error::RegionNotFound { region_id });
+        };
+        match mailbox.try_push(message) {
+            Ok(()) => self.notify(&mailbox),
+            Err(Full(message)) => {
+                self.shared.metrics.commands_refused.inc();
+                message.refuse(Error::ServerIsBusy { reason: format!("the mailbox of region {region_id} is full") });
+            }
+        }
+    }
+
+    /// Hands in a message from another store. A full mailbox loses it, as the network may.
+    pub fn raft_message(&self, message: RaftMessage) {
+        let Some(mailbox) = self.mailbox(message.region_id) else {
+            if self.shared.store.try_push(StoreMessage::Raft(Box::new(message))).is_err() {
+                self.shared.metrics.messages_dropped.inc();
+            }
+            if self.shared.store.claim() {
+                self.requeue(Ready::Store(self.shared.store.clone()));
+            }
+            return;
+        };
+        match mailbox.try_push(PeerMessage::Raft(Box::new(message))) {
+            Ok(()) => self.notify(&mailbox),
+            Err(Full(_)) => self.shared.metrics.messages_dropped.inc(),
+        }
+    }
+
+    /// Hands in the result of work that the region itself gave out.
+    ///
+    /// # Errors
+    /// [`Error::RegionNotFound`] if the region is gone; its work no longer matters then.
+    pub fn report(&self, region_id: u64, message: PeerMessage<E::Snapshot>) -> Result<()> {
+        let mailbox = self.mailbox(region_id).ok_or(Error::RegionNotFound { region_id })?;
+        mailbox.push(message);
+        self.notify(&mailbox);
+        Ok(())
+    }
+
+    /// Tells all regions that messages to a store were lost.
+    pub fn unreachable(&self, store_id: u64) {
+        for mailbox in self.all_mailboxes() {
+            if mailbox.try_push(PeerMessage::Unreachable { store_id }).is_ok() {
+                self.notify(&mailbox);
+            }
+        }
+    }
+
+    /// One tick of the clock for the store and all its peers.
+    pub fn tick(&self) {
+        self.shared.store.set_tick_due();
+        if self.shared.store.claim() {
+            self.requeue(Ready::Store(self.shared.store.clone()));
+        }
+        for mailbox in self.all_mailboxes() {
+            mailbox.set_tick_due();
+            self.notify(&mailbox);
+        }
+    }
+
+    fn all_mailboxes(&self) -> Vec<Arc<PeerMailbox<E>>> {
+        let peers = self.shared.peers.read().expect("invariant: nobody panics while holding the map of peers");
+        peers.values().cloned().collect()
+    }
+
+    /// Asks `pollers` pollers to stop once they have come to this point of the ready queue.
+    pub fn stop(&self, pollers: usize) {
+        for _ in 0..pollers {
+            self.requeue(Ready::Stop);
+        }
+    }
+
+    /// Lets go of all peers, and with them of the callbacks that still wait. Only after the pollers have stopped.
+    pub fn clear(&self) {
+        self.peers_mut().clear();
+    }
+
+    /// Ids of the regions that have a peer here, in order.
+    pub fn region_ids(&self) -> Vec<u64> {
+        let peers = self.shared.peers.read().expect("invariant: nobody panics while holding the map of peers");
+        peers.keys().copied().collect()
+    }
+
+    /// What the peers last published about themselves, ordered by region id. At most one tick old.
+    pub fn statuses(&self) -> Vec<PeerStatus> {
+        let statuses = self.shared.statuses.lock().expect("invariant: nobody panics while holding the statuses");
+        statuses.values().cloned().collect()
+    }
+
+    /// Publishes what a peer has to say about itself.
+    pub fn publish(&self, status: PeerStatus) {
+        let mut statuses = self.shared.statuses.lock().expect("invariant: nobody panics while holding the statuses");
+        statuses.insert(status.region.id, status);
+    }
+
+    /// Counters of the store.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
+    }
+}

@@ -1,0 +1,34 @@
+//! The outside of a store, as traits: the network, the scheduler, the two engines.
+//!
+//! Production implements them with sockets and RocksDB (crate `server`), the simulator with queues and memory. Calls come from
+//! the stage that holds the value; none of them may block on the network.
+
+use proto::{pdpb, raft_serverpb::RaftMessage};
+use storage::Engine;
+
+/// The two engines of a store.
+#[derive(Clone, Debug)]
+pub struct Engines<E: Engine> {
+    /// Data of the regions and, in the column family `raft`, what is known of the regions themselves.
+    pub kv: E,
+    /// Raft logs and raft states (column family `default` only).
+    pub raft: E,
+}
+
+/// Sends raft messages to other stores.
+///
+/// A message may be lost, delayed, doubled or overtaken; raft copes. It may not be changed.
+pub trait Transport: Clone + Send + 'static {
+    /// Queues a message for the store of its `to_peer`. Never blocks; a full queue loses the message.
+    fn send(&mut self, message: RaftMessage);
+    /// Called once after each round: what was queued should leave now.
+    fn flush(&mut self);
+}
+
+/// Reports to the scheduler. Fire and forget: a lost report is made up for by the next one.
+pub trait SchedulerLink: Send + Sync + 'static {
+    /// A leader's report about its region. `header` is left empty for the link to fill in.
+    fn region_heartbeat(&self, heartbeat: pdpb::RegionHeartbeatRequest);
+    /// The store's report about itself.
+    fn store_heartbeat(&self, stats: pdpb::StoreStats);
+}

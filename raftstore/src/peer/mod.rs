@@ -1,0 +1,270 @@
+//! One replica of one region on this store.
+//!
+//! Owner: the poller that took the peer out of its mailbox; so there are no locks here. A peer does nothing to the outside: what
+//! it wants done is collected in [`Effects`], and the poller does it in the order that safety asks for (messages that may leave,
+//! committed entries to apply, then the write task).
+//!
+//! | file | what it decides |
+//! |---|---|
+//! | `propose.rs` | which writes may become log entries, and how waiting ones are joined |
+//! | `read.rs` | when a read may be answered, and from which snapshot |
+//! | `ready.rs` | what a `Ready` of raft-core turns into |
+
+pub(crate) mod propose;
+mod read;
+mod ready;
+mod status;
+
+use std::{collections::VecDeque, sync::Arc};
+
+use proto::{
+    metapb,
+    raft_serverpb::{RaftMessage, RegionLocalState},
+};
+use raft_core::{RawNode, Role};
+use slog::{Logger, debug, o};
+use storage::Engine;
+
+pub use status::PeerStatus;
+
+use self::{propose::WaitingWrites, read::ReadQueue};
+use crate::{
+    command::RequestHeader,
+    config::Config,
+    env::Engines,
+    error::{Error, Result},
+    log_writer::PersistTask,
+    message::{ApplyTask, PeerMessage, Proposal},
+    metrics::Metrics,
+    peer_storage::PeerStorage,
+    region,
+};
+
+/// What a peer wants done, collected over one round.
+#[derive(Default)]
+pub struct Effects {
+    /// Messages that may leave before anything is on disk.
+    pub messages: Vec<RaftMessage>,
+    /// What has to be made durable, in order.
+    pub persist: Vec<PersistTask>,
+    /// What has to be applied, in order.
+    pub apply: Vec<ApplyTask>,
+    /// Reports to the scheduler.
+    pub heartbeats: Vec<proto::pdpb::RegionHeartbeatRequest>,
+    /// What people may see of the peer.
+    pub statuses: Vec<PeerStatus>,
+}
+
+/// What all peers of a store share.
+pub struct PeerContext<E: Engine> {
+    /// Id of the store.
+    pub store_id: u64,
+    /// The store's engines.
+    pub engines: Engines<E>,
+    /// Settings.
+    pub config: Arc<Config>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// One replica of one region.
+pub struct Peer<E: Engine> {
+    context: Arc<PeerContext<E>>,
+    logger: Logger,
+    peer: metapb::Peer,
+    /// The region as of the last applied entry this peer was told of.
+    region: Arc<metapb::Region>,
+    node: RawNode<PeerStorage<E>>,
+    role: Role,
+    leader_id: u64,
+    term: u64,
+    writes: WaitingWrites,
+    /// Proposed and neither applied nor known to be lost, ordered by index.
+    proposals: VecDeque<Proposal>,
+    reads: ReadQueue<E::Snapshot>,
+    /// Number of the last `Ready` that was handed to the log writer.
+    last_ready: u64,
+    /// Number of the last `Ready` known to be on disk.
+    persisted_ready: u64,
+    /// All entries up to here are applied.
+    applied: u64,
+    ticks: u64,
+}
+
+impl<E: Engine> Peer<E> {
+    /// Loads a peer from what the engines hold about its region.
+    ///
+    /// # Errors
+    /// [`Error::Corrupted`] if the records contradict each other; the engine's errors.
+    pub fn load(context: Arc<PeerContext<E>>, state: RegionLocalState, logger: &Logger) -> Result<Self> {
+        let region = state.region.ok_or_else(|| Error::Corrupted("a region state holds no region".to_owned()))?;
+        let peer = region::peer_on_store(&region, context.store_id)
+            .ok_or_else(|| Error::Corrupted(format!("region {} has no peer on store {}", region.id, context.store_id)))?
+            .clone();
+        let logger = logger.new(o!("region" => region.id, "peer" => peer.id));
+        let storage = PeerStorage::load(&context, &region)?;
+        let applied = storage.applied_index();
+        let config = raft_config(&context.config, peer.id, applied);
+        let node = RawNode::new(&config, storage, &logger)?;
+        Ok(Peer {
+            logger,
+            role: node.raft.role(),
+            leader_id: 0,
+            term: node.raft.term(),
+            region: Arc::new(region),
+            peer,
+            node,
+            writes: WaitingWrites::default(),
+            proposals: VecDeque::new(),
+            reads: ReadQueue::default(),
+            last_ready: 0,
+            persisted_ready: 0,
+            applied,
+            ticks: 0,
+            context,
+        })
+    }
+
+    /// Id of the region.
+    pub fn region_id(&self) -> u64 {
+        self.region.id
+    }
+
+    /// The consensus state, for checks of the simulator.
+    pub fn node(&self) -> &RawNode<PeerStorage<E>> {
+        &self.node
+    }
+
+    /// This peer.
+    pub fn peer(&self) -> &metapb::Peer {
+        &self.peer
+    }
+
+    /// Index of the last entry that the apply worker has reported as applied.
+    pub fn applied_index(&self) -> u64 {
+        self.applied
+    }
+
+    /// Starts an election at once instead of waiting for the election timeout.
+    pub fn campaign(&mut self) -> Result<()> {
+        Ok(self.node.campaign()?)
+    }
+
+    fn is_leader(&self) -> bool {
+        self.role == Role::Leader
+    }
+
+    /// Handles one message. What follows from it is done by [`Peer::finish_round`].
+    pub fn on_message(&mut self, message: PeerMessage<E::Snapshot>) {
+        match message {
+            PeerMessage::Raft(message) => self.on_raft_message(*message),
+            PeerMessage::Write(command) => self.on_write(command),
+            PeerMessage::Read(command) => self.on_read(command),
+            PeerMessage::Persisted { ready } => self.on_persisted(ready),
+            PeerMessage::Applied(applied) => {
+                self.applied = applied.index;
+                self.node.mut_store().set_applied(applied.index);
+                self.node.advance_apply_to(applied.index);
+            }
+            PeerMessage::Unreachable { store_id } => {
+                if let Some(peer) = region::peer_on_store(&self.region, store_id) {
+                    self.node.report_unreachable(peer.id);
+                }
+            }
+        }
+    }
+
+    fn on_raft_message(&mut self, message: RaftMessage) {
+        let to = message.to_peer.as_ref().map_or(0, |p| p.id);
+        let Some(inner) = message.message else {
+            debug!(self.logger, "dropped an empty raft message");
+            return self.context.metrics.messages_dropped.inc();
+        };
+        if to != self.peer.id || inner.to != self.peer.id {
+            debug!(self.logger, "dropped a message for another peer"; "to" => to);
+            return self.context.metrics.messages_dropped.inc();
+        }
+        self.context.metrics.messages_received.inc();
+        if let Err(error) = self.node.step(inner) {
+            debug!(self.logger, "raft refused a message"; "error" => %error);
+        }
+    }
+
+    fn on_persisted(&mut self, ready: u64) {
+        assert!(
+            ready <= self.last_ready,
+            "invariant R-PERSIST-ORDER: region {} peer {}: ready {ready} reported, {} handed out",
+            self.region.id,
+            self.peer.id,
+            self.last_ready
+        );
+        self.persisted_ready = self.persisted_ready.max(ready);
+        self.node.on_persisted(ready);
+    }
+
+    /// One tick of the raft clock.
+    pub fn on_tick(&mut self, effects: &mut Effects) {
+        self.ticks += 1;
+        self.node.tick();
+        self.node.mut_store().on_tick();
+        self.expire_waiting_reads();
+        if self.is_leader() && self.ticks.is_multiple_of(self.context.config.region_heartbeat_ticks) {
+            effects.heartbeats.push(self.heartbeat());
+        }
+        effects.statuses.push(self.status());
+    }
+
+    /// Ends the round: proposes what waits, turns everything new into effects, answers the reads that can be answered.
+    ///
+    /// # Errors
+    /// Those of the engines; they are fatal for the store.
+    pub fn finish_round(&mut self, effects: &mut Effects) -> Result<()> {
+        self.propose_waiting_writes();
+        self.start_read_round();
+        while self.node.has_ready() {
+            self.handle_ready(effects)?;
+        }
+        self.answer_reads()
+    }
+
+    /// The checks that every request has to pass, in the order in which TiKV makes them.
+    fn check_header(&self, header: &RequestHeader) -> Result<()> {
+        if header.peer.store_id != 0 {
+            if header.peer.store_id != self.context.store_id {
+                return Err(Error::StoreNotMatch { request: header.peer.store_id, actual: self.context.store_id });
+            }
+            if header.peer.id != self.peer.id {
+                let (request, actual) = (header.peer.id, self.peer.id);
+                return Err(Error::MismatchPeerId { region_id: self.region.id, request, actual });
+            }
+        }
+        if !self.is_leader() {
+            return Err(self.not_leader());
+        }
+        if header.term != 0 && header.term != self.term {
+            return Err(Error::StaleCommand);
+        }
+        region::check_version(&self.region, &header.epoch)
+    }
+
+    fn not_leader(&self) -> Error {
+        let leader = self.region.peers.iter().find(|p| p.id == self.leader_id && p.id != self.peer.id);
+        Error::NotLeader { region_id: self.region.id, leader: leader.cloned().map(Box::new) }
+    }
+}
+
+/// Settings of one peer's raft-core. Its seed differs from peer to peer, so that their elections do not collide for ever.
+fn raft_config(config: &Config, peer_id: u64, applied: u64) -> raft_core::Config {
+    raft_core::Config {
+        id: peer_id,
+        election_tick: config.election_ticks,
+        heartbeat_tick: config.heartbeat_ticks,
+        applied,
+        max_size_per_msg: config.max_message_bytes,
+        max_inflight_msgs: config.max_inflight_messages,
+        max_inflight_bytes: config.max_inflight_bytes,
+        max_uncommitted_size: config.max_uncommitted_bytes,
+        seed: config.seed ^ peer_id.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,102 @@
+//! What a `Ready` of raft-core turns into.
+//!
+//! Order: role changes, messages that may leave, committed entries for the apply worker, then the write task. The write task
+//! carries the messages that may leave only when it is on disk.
+
+use proto::{
+    eraftpb,
+    raft_serverpb::{RaftLocalState, RaftMessage},
+};
+use raft_core::{Ready, Role, SoftState};
+use slog::info;
+use storage::Engine;
+
+use super::{Effects, Peer};
+use crate::{error::Result, log_writer::PersistTask, message::ApplyTask};
+
+impl<E: Engine> Peer<E> {
+    pub(super) fn handle_ready(&mut self, effects: &mut Effects) -> Result<()> {
+        let mut ready = self.node.ready();
+        if let Some(hard_state) = &ready.hard_state {
+            self.term = hard_state.term;
+        }
+        if let Some(soft_state) = ready.soft_state.take() {
+            self.on_role_change(soft_state, effects);
+        }
+        for message in std::mem::take(&mut ready.messages) {
+            self.push_message(message, &mut effects.messages);
+        }
+        self.on_read_states(std::mem::take(&mut ready.read_states));
+        let entries = std::mem::take(&mut ready.committed_entries);
+        if !entries.is_empty() {
+            let proposals = self.take_decided(&entries);
+            effects.apply.push(ApplyTask { region_id: self.region.id, entries, proposals });
+        }
+        self.persist(ready, effects);
+        Ok(())
+    }
+
+    fn on_role_change(&mut self, soft_state: SoftState, effects: &mut Effects) {
+        let was_leader = self.is_leader();
+        self.role = soft_state.role;
+        self.leader_id = soft_state.leader_id;
+        if was_leader && !self.is_leader() {
+            self.refuse_waiting_writes();
+            self.refuse_reads();
+        }
+        if !was_leader && self.is_leader() {
+            info!(self.logger, "became leader"; "term" => self.term);
+            self.context.metrics.elections_won.inc();
+            effects.heartbeats.push(self.heartbeat());
+        }
+        if self.role == Role::Follower && self.leader_id != 0 {
+            info!(self.logger, "follows"; "leader" => self.leader_id, "term" => self.term);
+        }
+        effects.statuses.push(self.status());
+    }
+
+    fn persist(&mut self, ready: Ready, effects: &mut Effects) {
+        let nothing_in_flight = self.last_ready == self.persisted_ready;
+        self.last_ready = ready.number;
+        let mut messages = Vec::with_capacity(ready.persisted_messages.len());
+        for message in ready.persisted_messages {
+            self.push_message(message, &mut messages);
+        }
+        let stale = self.node.mut_store().append(&ready.entries);
+        if let Some(hard_state) = ready.hard_state {
+            self.node.mut_store().set_hard_state(hard_state);
+        }
+        if !ready.must_sync && nothing_in_flight {
+            // Nothing but the commit index may have moved, and that is written along with the next entry: a restart learns it
+            // again from the leader.
+            effects.messages.append(&mut messages);
+            self.on_persisted(ready.number);
+            return;
+        }
+        let raft_state = ready.must_sync.then(|| self.node.store().raft_state().clone());
+        effects.persist.push(PersistTask {
+            region_id: self.region.id,
+            ready: ready.number,
+            entries: ready.entries,
+            raft_state: raft_state as Option<RaftLocalState>,
+            stale,
+            messages,
+        });
+    }
+
+    /// Addresses a message of raft-core. One for a peer that is not in the region is dropped.
+    fn push_message(&self, message: eraftpb::Message, out: &mut Vec<RaftMessage>) {
+        let Some(to) = self.region.peers.iter().find(|p| p.id == message.to) else {
+            return self.context.metrics.messages_dropped.inc();
+        };
+        self.context.metrics.messages_sent.inc();
+        out.push(RaftMessage {
+            region_id: self.region.id,
+            from_peer: Some(self.peer.clone()),
+            to_peer: Some(to.clone()),
+            region_epoch: self.region.region_epoch,
+            message: Some(message),
+            ..Default::default()
+        });
+    }
+}

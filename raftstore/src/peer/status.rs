@@ -1,0 +1,53 @@
+//! What a peer tells people and the scheduler about itself.
+
+use proto::{metapb, pdpb};
+use raft_core::Role;
+use storage::Engine;
+
+use super::Peer;
+
+/// State of a peer for the status page and for tools. Published once a tick and when the role changes.
+#[derive(Clone, Debug)]
+pub struct PeerStatus {
+    /// The region as of the last applied entry.
+    pub region: metapb::Region,
+    /// The peer on this store.
+    pub peer: metapb::Peer,
+    /// Its role.
+    pub role: Role,
+    /// The leader as far as it knows.
+    pub leader: Option<metapb::Peer>,
+    /// Its term.
+    pub term: u64,
+    /// Last index known to be committed.
+    pub commit: u64,
+    /// Last index applied.
+    pub applied: u64,
+    /// Last index of its log.
+    pub last: u64,
+}
+
+impl<E: Engine> Peer<E> {
+    pub(super) fn status(&self) -> PeerStatus {
+        PeerStatus {
+            region: (*self.region).clone(),
+            peer: self.peer.clone(),
+            role: self.role,
+            leader: self.region.peers.iter().find(|p| p.id == self.leader_id).cloned(),
+            term: self.term,
+            commit: self.node.raft.committed(),
+            applied: self.applied,
+            last: self.node.raft.last_index(),
+        }
+    }
+
+    /// The leader's report about the region.
+    pub(super) fn heartbeat(&self) -> pdpb::RegionHeartbeatRequest {
+        pdpb::RegionHeartbeatRequest {
+            region: Some((*self.region).clone()),
+            leader: Some(self.peer.clone()),
+            term: self.term,
+            ..Default::default()
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The raft stage: takes peers out of their mailboxes, lets them work, and does what they want done.
+//!
+//! Owner: a poller thread each. All peers of a round share one flush of the transport and, downstream, one fsync.
+//!
+//! Order in a round, for each peer: messages that may leave go to the transport, committed entries to the apply worker, write
+//! tasks to the log writer; then the peer goes back into its mailbox. After the last peer the transport is flushed, and a poller
+//! that writes for itself syncs now.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use storage::Engine;
+
+use crate::{
+    batch::{Ready, Router, Taken},
+    config::Config,
+    env::{SchedulerLink, Transport},
+    error::Result,
+    log_writer::{LogWriter, PersistTask},
+    message::{ApplyTask, PeerMessage},
+    peer::{Effects, Peer},
+};
+
+/// Where write tasks go.
+pub enum PersistRoute<E: Engine, T: Transport> {
+    /// To the log writer's stage.
+    Stage(Sender<PersistTask>),
+    /// Nowhere: the poller writes them itself at the end of its round.
+    Inline(LogWriter<E, T>),
+}
+
+/// What a round came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Round {
+    /// So many mailboxes were handled.
+    Handled(usize),
+    /// The poller was asked to stop.
+    Stop,
+}
+
+/// See the module.
+pub struct RaftPoller<E: Engine, T: Transport> {
+    router: Router<E>,
+    ready: Receiver<Ready<E>>,
+    transport: T,
+    persist: PersistRoute<E, T>,
+    apply: Vec<Sender<ApplyTask>>,
+    scheduler: Arc<dyn SchedulerLink>,
+    max_regions: usize,
+    max_messages: usize,
+    write_tasks: Vec<PersistTask>,
+}
+
+impl<E: Engine, T: Transport> RaftPoller<E, T> {
+    /// A poller that takes mailboxes from `ready`.
+    pub fn new(
+        config: &Config,
+        router: Router<E>,
+        ready: Receiver<Ready<E>>,
+        transport: T,
+        persist: PersistRoute<E, T>,
+        apply: Vec<Sender<ApplyTask>>,
+        scheduler: Arc<dyn SchedulerLink>,
+    ) -> Self {
+        let (max_regions, max_messages) = (config.regions_per_round, config.messages_per_round);
+        let write_tasks = Vec::new();
+        RaftPoller { router, ready, transport, persist, apply, scheduler, max_regions, max_messages, write_tasks }
+    }
+
+    /// Where the ready mailboxes come from, for the driver to wait on.
+    pub fn ready(&self) -> &Receiver<Ready<E>> {
+        &self.ready
+    }
+
+    /// Handles what waits now, up to `max_regions` mailboxes.
+    ///
+    /// # Errors
+    /// Those of the engines; they are fatal for the store.
+    pub fn round(&mut self, max_regions: usize) -> Result<Round> {
+        match self.ready.try_recv() {
+            Ok(first) => self.round_from(first, max_regions),
+            Err(_) => Ok(Round::Handled(0)),
+        }
+    }
+
+    /// A round that starts with a mailbox the driver has already received.
+    pub fn round_from(&mut self, first: Ready<E>, max_regions: usize) -> Result<Round> {
+        let mut next = Some(first);
+        let (mut handled, mut released) = (0, Vec::new());
+        while let Some(ready) = next.take() {
+            match ready {
+                Ready::Stop => {
+                    self.finish_round(released)?;
+                    return Ok(Round::Stop);
+                }
+                Ready::Store(mailbox) => {
+                    let Some(mut taken) = mailbox.take() else { continue };
+                    self.handle_store(&mut taken);
+                    if taken.mailbox.release(taken.machine) {
+                        released.push(Ready::Store(taken.mailbox));
+                    }
+                }
+                Ready::Peer(mailbox) => {
+                    let Some(mut taken) = mailbox.take() else { continue };
+                    self.handle_peer(&mut taken)?;
+                    if taken.mailbox.release(taken.machine) {
+                        released.push(Ready::Peer(taken.mailbox));
+                    }
+                }
+            }
+            handled += 1;
+            if handled < max_regions.min(self.max_regions) {
+                next = self.ready.try_recv().ok();
+            }
+        }
+        self.finish_round(released)?;
+        Ok(Round::Handled(handled))
+    }
+
+    fn handle_store(&mut self, taken: &mut Taken<crate::store::StoreMachine, crate::message::StoreMessage>) {
+        if taken.mailbox.take_tick() {
+            taken.machine.on_tick(self.router.region_ids().len());
+        }
+        for _ in 0..self.max_messages {
+            let Some(message) = taken.mailbox.pop() else { break };
+            taken.machine.on_message(message, self.router.metrics());
+        }
+    }
+
+    fn handle_peer(&mut self, taken: &mut Taken<Peer<E>, PeerMessage<E::Snapshot>>) -> Result<()> {
+        let mut effects = Effects::default();
+        if taken.mailbox.take_tick() {
+            taken.machine.on_tick(&mut effects);
+        }
+        for _ in 0..self.max_messages {
+            let Some(message) = taken.mailbox.pop() else { break };
+            taken.machine.on_message(message);
+        }
+        taken.machine.finish_round(&mut effects)?;
+        self.carry_out(effects);
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effects: Effects) {
+        for message in effects.messages {
+            self.transport.send(message);
+        }
+        for task in effects.apply {
+            let worker = task.region_id as usize % self.apply.len();
+            // A worker that has stopped after an error has told the driver; nothing can be applied any more.
+            let _ = self.apply[worker].send(task);
+        }
+        match &self.persist {
+            PersistRoute::Stage(writer) => {
+                for task in effects.persist {
+                    let _ = writer.send(task); // as above
+                }
+            }
+            PersistRoute::Inline(_) => self.write_tasks.extend(effects.persist),
+        }
+        for heartbeat in effects.heartbeats {
+            self.scheduler.region_heartbeat(heartbeat);
+        }
+        for status in effects.statuses {
+            self.router.publish(status);
+        }
+    }
+
+    fn finish_round(&mut self, released: Vec<Ready<E>>) -> Result<()> {
+        self.transport.flush();
+        if let PersistRoute::Inline(writer) = &mut self.persist
+            && !self.write_tasks.is_empty()
+        {
+            writer.write(std::mem::take(&mut self.write_tasks))?;
+        }
+        for ready in released {
+            self.router.requeue(ready);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! The store itself: who it is, which regions it starts with, and the loading of its peers.
+//!
+//! [`build`] makes the stages of a store from two engines that hold its identity; a driver then runs them.
+
+pub mod bootstrap;
+mod machine;
+
+use std::sync::Arc;
+
+use crossbeam_channel::unbounded;
+use proto::raft_serverpb::{PeerState, RegionLocalState};
+use slog::{Logger, info, o};
+use storage::{Cf, Cursor, Engine, Reader};
+
+pub use machine::StoreMachine;
+
+use crate::{
+    apply::ApplyWorker,
+    batch::Router,
+    config::Config,
+    env::{Engines, SchedulerLink, Transport},
+    error::{Error, Result},
+    keys,
+    log_writer::LogWriter,
+    metrics::Metrics,
+    peer::{Peer, PeerContext},
+    peer_storage::decode,
+    poller::{PersistRoute, RaftPoller},
+};
+
+/// How the stages of a store are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Pollers of the raft stage, at least 1.
+    pub pollers: usize,
+    /// Apply workers, at least 1. A region always goes to the same one.
+    pub apply_workers: usize,
+    /// Write the raft log in a stage of its own. Without, each poller writes at the end of its round.
+    pub log_writer: bool,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Layout { pollers: 1, apply_workers: 1, log_writer: true }
+    }
+}
+
+/// The stages of a store.
+pub struct StoreParts<E: Engine, T: Transport> {
+    /// Way to the peers.
+    pub router: Router<E>,
+    /// The raft stage.
+    pub pollers: Vec<RaftPoller<E, T>>,
+    /// The persist stage, if it is one of its own.
+    pub log_writer: Option<LogWriter<E, T>>,
+    /// The apply stage.
+    pub apply_workers: Vec<ApplyWorker<E>>,
+}
+
+/// Loads the store whose data is in `engines` and makes its stages.
+///
+/// # Errors
+/// [`Error::Config`] for settings that make no sense, [`Error::Corrupted`] for data that makes none, the engines' errors.
+pub fn build<E: Engine, T: Transport>(
+    config: Config,
+    layout: Layout,
+    engines: Engines<E>,
+    transport: T,
+    scheduler: Arc<dyn SchedulerLink>,
+    logger: &Logger,
+) -> Result<StoreParts<E, T>> {
+    config.validate()?;
+    let ident = bootstrap::read_ident(&engines)?
+        .ok_or_else(|| Error::Corrupted("the engines hold no store ident; bootstrap the store first".to_owned()))?;
+    let logger = logger.new(o!("store" => ident.store_id));
+    let (config, metrics) = (Arc::new(config), Arc::new(Metrics::default()));
+    let machine = StoreMachine::new(ident.store_id, config.store_heartbeat_ticks, scheduler.clone(), logger.clone());
+    let (router, ready) = Router::new(Box::new(machine), config.mailbox_capacity, metrics.clone());
+    let (persist_sender, persist_tasks) = unbounded();
+    let writer = || {
+        let max_bytes = config.max_write_batch_bytes;
+        LogWriter::new(engines.raft.clone(), transport.clone(), router.clone(), persist_tasks.clone(), max_bytes)
+    };
+    let (apply_senders, apply_workers): (Vec<_>, Vec<_>) = (0..layout.apply_workers.max(1))
+        .map(|_| {
+            let (sender, tasks) = unbounded();
+            (sender, ApplyWorker::new(engines.kv.clone(), router.clone(), tasks))
+        })
+        .unzip();
+    let pollers = (0..layout.pollers.max(1))
+        .map(|_| {
+            let persist = match layout.log_writer {
+                true => PersistRoute::Stage(persist_sender.clone()),
+                false => PersistRoute::Inline(writer()),
+            };
+            let scheduler = scheduler.clone();
+            RaftPoller::new(
+                &config,
+                router.clone(),
+                ready.clone(),
+                transport.clone(),
+                persist,
+                apply_senders.clone(),
+                scheduler,
+            )
+        })
+        .collect();
+    let log_writer = layout.log_writer.then(writer);
+    let context = PeerContext { store_id: ident.store_id, engines: engines.clone(), config: config.clone(), metrics };
+    load_peers(Arc::new(context), &router, &logger)?;
+    Ok(StoreParts { router, pollers, log_writer, apply_workers })
+}
+
+fn load_peers<E: Engine>(context: Arc<PeerContext<E>>, router: &Router<E>, logger: &Logger) -> Result<()> {
+    for state in region_states(&context.engines.kv)? {
+        if state.state() != PeerState::Normal {
+            continue;
+        }
+        let peer = Peer::load(context.clone(), state, logger)?;
+        info!(logger, "loaded a peer"; "region" => peer.region_id(), "peer" => peer.peer().id,
+            "applied" => peer.applied_index());
+        router.register(Box::new(peer));
+    }
+    Ok(())
+}
+
+/// All region states of a kv engine, ordered by region id.
+///
+/// # Errors
+/// [`Error::Corrupted`] if one does not decode; the engine's errors.
+pub fn region_states<R: Reader>(kv: &R) -> Result<Vec<RegionLocalState>> {
+    let (start, end) = keys::region_state_range();
+    let mut cursor = kv.cursor(Cf::Raft, Some(&start), Some(&end))?;
+    let mut states = Vec::new();
+    cursor.seek_to_first();
+    while cursor.valid() {
+        keys::region_id_of_state(cursor.key())?;
+        states.push(decode(bytes::Bytes::copy_from_slice(cursor.value()), cursor.key())?);
+        cursor.next();
+    }
+    cursor.status()?;
+    Ok(states)
+}
