@@ -12,6 +12,9 @@ pub enum Error {
     /// A setting with which the node cannot work.
     #[error("invalid raft configuration: {0}")]
     ConfigInvalid(String),
+    /// What was persisted contradicts itself; the node must not start on it.
+    #[error("persisted raft state is invalid: {0}")]
+    StateInvalid(String),
     /// The wanted log entry has been replaced by a snapshot.
     #[error("log entry {index} is compacted, the log starts at {first}")]
     Compacted {

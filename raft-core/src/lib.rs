@@ -1,11 +1,22 @@
-//! Raft
+//! Raft consensus for one group of nodes, and nothing else.
 mod config;
+mod election;
 mod error;
+mod invariant;
+mod log;
+pub mod progress;
+pub mod quorum;
 mod raft;
 mod raw_node;
-mod ready;
+mod read_index;
+pub mod ready;
+mod replication;
+mod rng;
+mod snapshot;
 mod status;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod util;
 
 pub use config::Config;

@@ -1,32 +1,216 @@
-//! stub
-use bytes::Bytes;
-use proto::eraftpb::Message;
-use slog::Logger;
-use crate::status::Status;
-use crate::{Config, Raft, Ready, Result, Storage};
+//! The node as its owner sees it: [`RawNode`].
+//!
+//! It wraps [`Raft`] with the hand-over of work: what changed since the last [`Ready`], which Readies are on their way to the disk, and
+//! which messages may leave before they are there. See [`crate::ready`] for the contract.
 
-/// The node as its owner sees it.
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use proto::eraftpb::{EntryType, HardState, Message, MessageType};
+use slog::Logger;
+
+use crate::raft::{Raft, SoftState, is_local, is_response};
+use crate::status::Status;
+use crate::{Config, Error, Ready, Result, Storage};
+
+/// Term and vote: a node must not speak for a term before both are on disk.
+type Ballot = (u64, u64);
+
+/// One node of a group, driven by its owner: ticks and messages in, [`Ready`] out.
+#[derive(Debug)]
 pub struct RawNode<S: Storage> {
     /// The algorithm.
     pub raft: Raft<S>,
+    prev_soft_state: SoftState,
+    prev_hard_state: HardState,
+    /// Number of the last Ready.
+    number: u64,
+    /// The ballot on disk.
+    durable_ballot: Ballot,
+    /// Ballots on their way to the disk, with the number of their Ready.
+    ballots: VecDeque<(u64, Ballot)>,
 }
 
-#[allow(missing_docs)]
 impl<S: Storage> RawNode<S> {
-    pub fn new(config: &Config, store: S, logger: &Logger) -> Result<Self> { Ok(RawNode { raft: Raft::new(config, store, logger)? }) }
-    pub fn tick(&mut self) -> bool { todo!() }
-    pub fn campaign(&mut self) -> Result<()> { todo!() }
-    pub fn propose(&mut self, _context: Bytes, _data: Bytes) -> Result<(u64, u64)> { todo!() }
-    pub fn step(&mut self, _message: Message) -> Result<()> { todo!() }
-    pub fn read_index(&mut self, _request_ctx: Bytes) -> Result<()> { todo!() }
-    pub fn has_ready(&self) -> bool { todo!() }
-    pub fn ready(&mut self) -> Ready { todo!() }
-    pub fn on_persisted(&mut self, _number: u64) { todo!() }
-    pub fn advance(&mut self, _ready: Ready) { todo!() }
-    pub fn advance_apply_to(&mut self, _index: u64) { todo!() }
-    pub fn report_unreachable(&mut self, _id: u64) { todo!() }
-    pub fn report_snapshot(&mut self, _id: u64, _ok: bool) { todo!() }
-    pub fn status(&self) -> Status { todo!() }
-    pub fn store(&self) -> &S { self.raft.store() }
-    pub fn mut_store(&mut self) -> &mut S { self.raft.store_mut() }
+    /// A node that continues where `store` says it stopped.
+    pub fn new(config: &Config, store: S, logger: &Logger) -> Result<Self> {
+        let prev_hard_state = store.initial_state()?.hard_state;
+        let raft = Raft::new(config, store, logger)?;
+        Ok(RawNode {
+            prev_soft_state: raft.soft_state(),
+            prev_hard_state,
+            number: 0,
+            durable_ballot: (prev_hard_state.term, prev_hard_state.vote),
+            ballots: VecDeque::new(),
+            raft,
+        })
+    }
+
+    /// One tick of the clock. Returns true if it made something to do.
+    pub fn tick(&mut self) -> bool {
+        self.raft.tick()
+    }
+
+    /// Starts an election now. Does nothing on a leader and on a node that may not lead.
+    pub fn campaign(&mut self) -> Result<()> {
+        self.raft.campaign();
+        Ok(())
+    }
+
+    /// Proposes an entry. Returns the index and term at which it will be committed; if another term's entry is committed at that index,
+    /// the proposal is lost.
+    ///
+    /// Errors: [`Error::NotLeader`], [`Error::ProposalDropped`]; in both cases nothing was appended.
+    pub fn propose(&mut self, context: Bytes, data: Bytes) -> Result<(u64, u64)> {
+        self.raft.propose(EntryType::EntryNormal, context, data)
+    }
+
+    /// Takes in a message of another node. Messages that cannot be used are ignored.
+    ///
+    /// Errors: [`Error::StepLocalMessage`] for a type that never comes from outside, [`Error::StepPeerNotFound`] for an answer of a node
+    /// that is no member.
+    pub fn step(&mut self, message: Message) -> Result<()> {
+        if let Ok(msg_type) = MessageType::try_from(message.msg_type) {
+            if is_local(msg_type) {
+                return Err(Error::StepLocalMessage);
+            }
+            if is_response(msg_type) && self.raft.tracker().get(message.from).is_none() {
+                return Err(Error::StepPeerNotFound(message.from));
+            }
+        }
+        self.raft.step(message)
+    }
+
+    /// Asks for a linearizable read. A [`crate::ReadState`] with this context comes with a later Ready. If this node loses its
+    /// leadership first, none comes: watch soft state and term.
+    ///
+    /// Errors: [`Error::NotLeader`], [`Error::ReadIndexNotReady`].
+    pub fn read_index(&mut self, request_ctx: Bytes) -> Result<()> {
+        self.raft.read_index(request_ctx)
+    }
+
+    /// True if [`RawNode::ready`] would have something in it.
+    pub fn has_ready(&self) -> bool {
+        let raft = &self.raft;
+        // lab:begin 2AC raw_node::has_ready  hint="each part of a Ready can be the reason for one"
+        raft.soft_state() != self.prev_soft_state
+            || raft.hard_state() != self.prev_hard_state
+            || !raft.msgs.is_empty()
+            || !raft.read_states.is_empty()
+            || raft.log.unstable().has_next()
+            || raft.log.has_next_committed()
+            || raft.has_unflushed()
+        // lab:end
+    }
+
+    /// Takes out the work to do. What it contains is on its way: the next Ready has only what is new. The owner may take several before
+    /// it reports the first as persisted.
+    pub fn ready(&mut self) -> Ready {
+        self.number += 1;
+        let number = self.number;
+        let raft = &mut self.raft;
+        raft.flush();
+        let mut ready = Ready { number, ..Ready::default() };
+        // lab:begin 2AC raw_node::ready  hint="states only if they changed; entries that were not handed out yet; committed ones only without a snapshot"
+        let (soft_state, hard_state) = (raft.soft_state(), raft.hard_state());
+        if soft_state != self.prev_soft_state {
+            ready.soft_state = Some(soft_state);
+            self.prev_soft_state = soft_state;
+        }
+        let ballot = (hard_state.term, hard_state.vote);
+        let new_ballot = ballot != (self.prev_hard_state.term, self.prev_hard_state.vote);
+        if hard_state != self.prev_hard_state {
+            ready.hard_state = Some(hard_state);
+            self.prev_hard_state = hard_state;
+        }
+        (ready.snapshot, ready.entries) = raft.log.hand_out_unstable(number);
+        ready.must_sync = new_ballot || !ready.entries.is_empty() || ready.snapshot.is_some();
+        ready.committed_entries = raft.log.next_committed(raft.config.max_committed_size_per_ready);
+        ready.read_states = std::mem::take(&mut raft.read_states);
+        // lab:end
+        raft.uncommitted.release(&ready.committed_entries);
+        if new_ballot {
+            self.ballots.push_back((number, ballot));
+        }
+        self.split_messages(&mut ready);
+        ready
+    }
+
+    /// Sorts the messages into those that may leave at once and those that promise something which must be on disk before.
+    ///
+    /// What a leader sends as leader promises nothing about its own disk: it may replicate while it writes. Likewise the answer to a
+    /// heartbeat. But both speak for a term, so nothing leaves before that is on disk: a leader that forgets its election could be
+    /// elected again in the same term, and put other entries at the same indices.
+    fn split_messages(&mut self, ready: &mut Ready) {
+        let messages = std::mem::take(&mut self.raft.msgs);
+        let ballot_is_durable = self.durable_ballot == (self.raft.term, self.raft.vote);
+        if ballot_is_durable && messages.iter().all(leaves_at_once) {
+            ready.messages = messages;
+        } else if !ballot_is_durable {
+            ready.persisted_messages = messages;
+        } else {
+            (ready.messages, ready.persisted_messages) = messages.into_iter().partition(leaves_at_once);
+        }
+    }
+
+    /// The Readies up to `number` are durable, the snapshots and entries in them readable from the storage. Their
+    /// `persisted_messages` may leave now.
+    pub fn on_persisted(&mut self, number: u64) {
+        let number = number.min(self.number);
+        while let Some((_, ballot)) = self.ballots.front().filter(|(at, _)| *at <= number) {
+            self.durable_ballot = *ballot;
+            self.ballots.pop_front();
+        }
+        self.raft.on_persisted(number);
+    }
+
+    /// The synchronous form: everything in `ready`, and in all Readies before it, is written, and what it had to apply is applied.
+    pub fn advance(&mut self, ready: Ready) {
+        // lab:begin 2AC raw_node::advance  hint="persisted by number, applied up to the last committed entry (or the snapshot)"
+        self.on_persisted(ready.number);
+        let snapshot = ready.snapshot.as_ref().and_then(|s| s.metadata.as_ref()).map(|m| m.index);
+        if let Some(index) = ready.committed_entries.last().map(|e| e.index).or(snapshot) {
+            self.advance_apply_to(index);
+        }
+        // lab:end
+    }
+
+    /// The state machine has applied everything up to `index`.
+    ///
+    /// # Panics
+    /// If that goes back, or past what was handed out.
+    pub fn advance_apply_to(&mut self, index: u64) {
+        self.raft.log.applied_to(index);
+    }
+
+    /// The transport could not reach node `id`.
+    pub fn report_unreachable(&mut self, id: u64) {
+        self.raft.on_unreachable(id);
+    }
+
+    /// A snapshot for node `id` was delivered (`ok`) or lost.
+    pub fn report_snapshot(&mut self, id: u64, ok: bool) {
+        self.raft.on_snapshot_status(id, ok);
+    }
+
+    /// A picture for people.
+    pub fn status(&self) -> Status {
+        self.raft.status()
+    }
+
+    /// The storage.
+    pub fn store(&self) -> &S {
+        self.raft.store()
+    }
+
+    /// The storage, for its owner to write what the Readies contain.
+    pub fn mut_store(&mut self) -> &mut S {
+        self.raft.store_mut()
+    }
+}
+
+/// True for messages that depend on nothing but the term and the vote being on disk.
+fn leaves_at_once(message: &Message) -> bool {
+    use MessageType::*;
+    matches!(message.msg_type(), MsgAppend | MsgHeartbeat | MsgSnapshot | MsgHeartbeatResponse)
 }

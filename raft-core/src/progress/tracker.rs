@@ -1,0 +1,115 @@
+//! The members of the group with what is known about each of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto::eraftpb::ConfState;
+
+use super::{Inflights, Progress};
+use crate::Config;
+use crate::quorum::{Joint, Majority, VoteResult};
+
+/// The configuration in force, one [`Progress`] for each member, and the votes of the current election.
+#[derive(Clone, Debug)]
+pub struct Tracker {
+    voters: Joint,
+    learners: BTreeSet<u64>,
+    learners_next: BTreeSet<u64>,
+    auto_leave: bool,
+    members: BTreeMap<u64, Progress>,
+    votes: BTreeMap<u64, bool>,
+    empty_window: Inflights,
+}
+
+impl Tracker {
+    /// The members of `state`; their logs will be probed at `next`.
+    pub fn new(config: &Config, state: &ConfState, next: u64) -> Self {
+        let mut tracker = Tracker {
+            voters: Joint::default(),
+            learners: BTreeSet::new(),
+            learners_next: BTreeSet::new(),
+            auto_leave: false,
+            members: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            empty_window: Inflights::new(config.max_inflight_msgs, config.max_inflight_bytes),
+        };
+        tracker.restore(state, next);
+        tracker
+    }
+
+    /// Replaces the members by those of `state`, forgetting what was known about any of them.
+    pub fn restore(&mut self, state: &ConfState, next: u64) {
+        self.voters.incoming = Majority::new(state.voters.iter().copied());
+        self.voters.outgoing = Majority::new(state.voters_outgoing.iter().copied());
+        self.learners = state.learners.iter().copied().collect();
+        self.learners_next = state.learners_next.iter().copied().collect();
+        self.auto_leave = state.auto_leave;
+        let ids: BTreeSet<u64> = self.voters.ids().chain(self.learners.iter().copied()).collect();
+        self.members = ids.into_iter().map(|id| (id, Progress::new(next, self.empty_window.clone()))).collect();
+        self.votes.clear();
+    }
+
+    /// The configuration in the form in which it is stored and sent.
+    pub fn conf_state(&self) -> ConfState {
+        ConfState {
+            voters: self.voters.incoming.voters().to_vec(),
+            learners: self.learners.iter().copied().collect(),
+            voters_outgoing: self.voters.outgoing.voters().to_vec(),
+            learners_next: self.learners_next.iter().copied().collect(),
+            auto_leave: self.auto_leave,
+        }
+    }
+
+    /// Forgets what is known about every member, and the votes.
+    pub fn reset(&mut self, next: u64) {
+        for progress in self.members.values_mut() {
+            *progress = Progress::new(next, self.empty_window.clone());
+        }
+        self.votes.clear();
+    }
+
+    /// The voters.
+    pub fn voters(&self) -> &Joint {
+        &self.voters
+    }
+
+    /// One member.
+    pub fn get(&self, id: u64) -> Option<&Progress> {
+        self.members.get(&id)
+    }
+
+    /// One member.
+    pub fn get_mut(&mut self, id: u64) -> Option<&mut Progress> {
+        self.members.get_mut(&id)
+    }
+
+    /// All members, voters and learners, in ascending order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &Progress)> {
+        self.members.iter().map(|(id, progress)| (*id, progress))
+    }
+
+    /// The smallest member id greater than `id`. Walking the members this way leaves them free to be changed in between.
+    pub fn next_after(&self, id: u64) -> Option<u64> {
+        self.members.range(id + 1..).next().map(|(id, _)| *id)
+    }
+
+    /// The highest index that is on the disks of a quorum.
+    pub fn committed_index(&self) -> u64 {
+        self.voters.committed_index(|id| self.members.get(&id).map(|p| p.matched))
+    }
+
+    /// The latest round of read confirmation that a quorum has answered.
+    pub fn confirmed_read_round(&self) -> u64 {
+        self.voters.committed_index(|id| self.members.get(&id).map(|p| p.read_round))
+    }
+
+    /// Notes a vote, unless that node voted before, and tells how the election stands.
+    pub fn record_vote(&mut self, id: u64, granted: bool) -> VoteResult {
+        self.votes.entry(id).or_insert(granted);
+        self.vote_result()
+    }
+
+    /// How the election stands.
+    pub fn vote_result(&self) -> VoteResult {
+        self.voters.vote_result(|id| self.votes.get(&id).copied())
+    }
+}

@@ -1,0 +1,106 @@
+//! Snapshots (project 2C; Raft paper, section 7): for a follower that needs entries which the leader has compacted.
+//!
+//! Only the decision and the metadata are here; the data is the owner's, who gets a snapshot with a Ready and reports with
+//! [`crate::RawNode::report_snapshot`] how sending one went.
+//!
+//! Invariant R-SNAP-ONE: while a received snapshot is not on disk, no second one and no append is taken in.
+
+use proto::eraftpb::{Message, MessageType, Snapshot};
+use slog::{debug, info, warn};
+
+use crate::progress::ProgressState;
+use crate::raft::{Raft, Role};
+use crate::{Error, Storage};
+
+impl<S: Storage> Raft<S> {
+    /// Sends a snapshot to a follower that needs compacted entries. Returns false if there is none yet; the answer to a later heartbeat
+    /// will try again.
+    pub(crate) fn send_snapshot(&mut self, to: u64) -> bool {
+        let Some(progress) = self.tracker.get_mut(to) else { return false };
+        // lab:begin 2C snapshot::send_snapshot  hint="not yet is not an error; note in the progress that a snapshot is on its way"
+        if !progress.recent_active {
+            // Making a snapshot is expensive: not for a member that may be gone. The first answer of its will bring us back here.
+            debug!(self.logger, "no snapshot for a silent member"; "to" => to);
+            progress.paused = true;
+            return false;
+        }
+        let snapshot = match self.log.snapshot(to) {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                if !matches!(error, Error::SnapshotTemporarilyUnavailable) {
+                    warn!(self.logger, "no snapshot"; "to" => to, "error" => %error);
+                }
+                progress.paused = true;
+                return false;
+            }
+        };
+        let index = snapshot.metadata.as_ref().map_or(0, |m| m.index);
+        info!(self.logger, "sends a snapshot"; "to" => to, "index" => index, "next" => progress.next);
+        progress.become_snapshot(index);
+        let message = Message { snapshot: Some(snapshot), ..self.message(MessageType::MsgSnapshot, to) };
+        self.msgs.push(message);
+        true
+        // lab:end
+    }
+
+    /// An acknowledgement of a follower that a snapshot is on its way to: if it connects to our log, go on from there.
+    pub(crate) fn leave_snapshot(&mut self, id: u64) {
+        let first_index = self.first_index();
+        let Some(progress) = self.tracker.get_mut(id) else { return };
+        if progress.matched + 1 >= first_index {
+            progress.become_replicate();
+        }
+    }
+
+    /// The owner tells how sending a snapshot went.
+    pub(crate) fn on_snapshot_status(&mut self, id: u64, ok: bool) {
+        let Some(progress) = self.tracker.get_mut(id).filter(|p| p.state == ProgressState::Snapshot) else { return };
+        if !ok {
+            progress.pending_snapshot = 0;
+        }
+        progress.become_probe();
+        // After success wait for the follower's word that it has applied it, after a failure for a sign of life.
+        progress.paused = true;
+    }
+
+    /// A follower receives a snapshot.
+    pub(crate) fn handle_snapshot(&mut self, message: Message) {
+        let from = message.from;
+        // lab:begin 2C snapshot::handle_snapshot  hint="restore, or answer how far our log is committed"
+        if let Some(snapshot) = message.snapshot {
+            self.restore(snapshot);
+        }
+        let index = if self.log.unstable().snapshot().is_some() { self.log.last_index() } else { self.log.committed() };
+        let answer = Message { index, ..self.message(MessageType::MsgAppendResponse, from) };
+        self.msgs.push(answer);
+        // lab:end
+    }
+
+    /// Replaces log and members by a snapshot's. Returns false if the snapshot is of no use.
+    pub(crate) fn restore(&mut self, snapshot: Snapshot) -> bool {
+        let Some(metadata) = snapshot.metadata.clone() else { return false };
+        let Some(conf_state) = metadata.conf_state.clone() else { return false };
+        // lab:begin 2C snapshot::restore  hint="an old one and a second one are ignored; one that our log contains only moves the commit index"
+        let (index, term) = (metadata.index, metadata.term);
+        if index <= self.log.committed() || self.log.unstable().snapshot().is_some() || self.role != Role::Follower {
+            debug!(self.logger, "snapshot ignored"; "index" => index, "committed" => self.log.committed());
+            return false;
+        }
+        let member = [&conf_state.voters, &conf_state.learners, &conf_state.voters_outgoing]
+            .iter()
+            .any(|ids| ids.contains(&self.id));
+        if !member {
+            warn!(self.logger, "snapshot without this node ignored"; "index" => index);
+            return false;
+        }
+        if self.log.match_term(index, term) {
+            self.log.commit_to(index);
+            return false;
+        }
+        info!(self.logger, "restores a snapshot"; "index" => index, "term" => term);
+        self.log.restore(index, snapshot);
+        self.tracker.restore(&conf_state, index + 1);
+        true
+        // lab:end
+    }
+}
