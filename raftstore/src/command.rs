@@ -28,7 +28,7 @@ impl From<&kvrpcpb::Context> for RequestHeader {
         RequestHeader {
             region_id: context.region_id,
             epoch: context.region_epoch.unwrap_or_default(),
-            peer: context.peer.clone().unwrap_or_default(),
+            peer: context.peer.unwrap_or_default(),
             term: context.term,
         }
     }

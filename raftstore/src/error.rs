@@ -164,7 +164,7 @@ impl Error {
         let mut e = errorpb::Error { message: self.to_string(), ..Default::default() };
         match self {
             Error::NotLeader { region_id, leader } => {
-                e.not_leader = Some(errorpb::NotLeader { region_id: *region_id, leader: leader.as_deref().cloned() });
+                e.not_leader = Some(errorpb::NotLeader { region_id: *region_id, leader: leader.as_deref().copied() });
             }
             Error::RegionNotFound { region_id } => {
                 e.region_not_found = Some(errorpb::RegionNotFound { region_id: *region_id });

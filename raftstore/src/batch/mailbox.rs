@@ -2,6 +2,10 @@
 //!
 //! Owner: shared by all senders and pollers. Invariants: the mailbox stands in the ready queue at most once; a state machine is
 //! taken out only by the poller that got the mailbox from that queue, and nobody else touches it until it is put back.
+//!
+//! A sender writes `length` and then asks `notified`; a poller that lets go writes `notified` and then asks `length`. Sequential
+//! consistency makes sure that at least one of the two sees the other; with anything weaker both may miss each other and the
+//! message waits for ever.
 
 use std::sync::{
     Arc, Mutex,
@@ -60,13 +64,13 @@ impl<F, M> Mailbox<F, M> {
 
     /// Queues a message that must not be lost. Only for messages whose number is bounded by work that was handed out.
     pub fn push(&self, message: M) {
-        self.length.fetch_add(1, Ordering::Relaxed);
+        self.length.fetch_add(1, Ordering::SeqCst);
         self.sender.send(message).expect("invariant: the mailbox holds its own receiver");
     }
 
     /// Asks for a tick. Ticks that nobody came to handle are one.
     pub fn set_tick_due(&self) {
-        self.tick_due.store(true, Ordering::Release);
+        self.tick_due.store(true, Ordering::SeqCst);
     }
 
     /// Was a tick asked for since the last call?
@@ -83,7 +87,7 @@ impl<F, M> Mailbox<F, M> {
 
     /// Claims the right to put the mailbox into the ready queue: true for one caller until [`Mailbox::release`].
     pub fn claim(&self) -> bool {
-        !self.notified.swap(true, Ordering::AcqRel)
+        !self.notified.swap(true, Ordering::SeqCst)
     }
 
     /// Takes the state machine out. `None` if the mailbox was emptied for good.
@@ -101,8 +105,8 @@ impl<F, M> Mailbox<F, M> {
     #[must_use]
     pub fn release(&self, machine: Box<F>) -> bool {
         *self.slot() = Some(machine);
-        self.notified.store(false, Ordering::Release);
-        let more = self.length.load(Ordering::Acquire) > 0 || self.tick_due.load(Ordering::Acquire);
+        self.notified.store(false, Ordering::SeqCst);
+        let more = self.length.load(Ordering::SeqCst) > 0 || self.tick_due.load(Ordering::SeqCst);
         more && self.claim()
     }
 }

@@ -98,9 +98,9 @@ impl<E: Engine> Peer<E> {
     /// [`Error::Corrupted`] if the records contradict each other; the engine's errors.
     pub fn load(context: Arc<PeerContext<E>>, state: RegionLocalState, logger: &Logger) -> Result<Self> {
         let region = state.region.ok_or_else(|| Error::Corrupted("a region state holds no region".to_owned()))?;
-        let peer = region::peer_on_store(&region, context.store_id)
-            .ok_or_else(|| Error::Corrupted(format!("region {} has no peer on store {}", region.id, context.store_id)))?
-            .clone();
+        let peer = *region::peer_on_store(&region, context.store_id).ok_or_else(|| {
+            Error::Corrupted(format!("region {} has no peer on store {}", region.id, context.store_id))
+        })?;
         let logger = logger.new(o!("region" => region.id, "peer" => peer.id));
         let storage = PeerStorage::load(&context, &region)?;
         let applied = storage.applied_index();
@@ -249,7 +249,7 @@ impl<E: Engine> Peer<E> {
 
     fn not_leader(&self) -> Error {
         let leader = self.region.peers.iter().find(|p| p.id == self.leader_id && p.id != self.peer.id);
-        Error::NotLeader { region_id: self.region.id, leader: leader.cloned().map(Box::new) }
+        Error::NotLeader { region_id: self.region.id, leader: leader.copied().map(Box::new) }
     }
 }
 

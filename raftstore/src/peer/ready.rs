@@ -73,7 +73,7 @@ impl<E: Engine> Peer<E> {
             self.on_persisted(ready.number);
             return;
         }
-        let raft_state = ready.must_sync.then(|| self.node.store().raft_state().clone());
+        let raft_state = ready.must_sync.then(|| *self.node.store().raft_state());
         effects.persist.push(PersistTask {
             region_id: self.region.id,
             ready: ready.number,
@@ -92,8 +92,8 @@ impl<E: Engine> Peer<E> {
         self.context.metrics.messages_sent.inc();
         out.push(RaftMessage {
             region_id: self.region.id,
-            from_peer: Some(self.peer.clone()),
-            to_peer: Some(to.clone()),
+            from_peer: Some(self.peer),
+            to_peer: Some(*to),
             region_epoch: self.region.region_epoch,
             message: Some(message),
             ..Default::default()

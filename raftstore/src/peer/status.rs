@@ -31,9 +31,9 @@ impl<E: Engine> Peer<E> {
     pub(super) fn status(&self) -> PeerStatus {
         PeerStatus {
             region: (*self.region).clone(),
-            peer: self.peer.clone(),
+            peer: self.peer,
             role: self.role,
-            leader: self.region.peers.iter().find(|p| p.id == self.leader_id).cloned(),
+            leader: self.region.peers.iter().find(|p| p.id == self.leader_id).copied(),
             term: self.term,
             commit: self.node.raft.committed(),
             applied: self.applied,
@@ -45,7 +45,7 @@ impl<E: Engine> Peer<E> {
     pub(super) fn heartbeat(&self) -> pdpb::RegionHeartbeatRequest {
         pdpb::RegionHeartbeatRequest {
             region: Some((*self.region).clone()),
-            leader: Some(self.peer.clone()),
+            leader: Some(self.peer),
             term: self.term,
             ..Default::default()
         }

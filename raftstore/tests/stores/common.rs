@@ -1,0 +1,262 @@
+//! Three stores in memory, run step by step on the test's own thread, over a network that delivers in order and can be cut.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use proto::{
+    metapb::Region,
+    pdpb,
+    raft_cmdpb::{CmdType, DeleteRequest, PutRequest, Request, Response},
+    raft_serverpb::{RaftMessage, StoreIdent},
+};
+use raft_core::Role;
+use raftstore::{
+    Config, Engines, Error, ReadCommand, RegionSnapshot, RequestHeader, Result, SchedulerLink, StoreParts, Transport,
+    WriteCommand,
+    store::{Layout, bootstrap},
+};
+use slog::{Discard, Logger, o};
+use storage::{Cf, MemEngine, Reader};
+
+pub type Snapshot = <MemEngine as storage::Engine>::Snapshot;
+
+/// Messages on their way, shared by all stores.
+#[derive(Clone, Default)]
+pub struct Network {
+    queue: Arc<Mutex<VecDeque<RaftMessage>>>,
+}
+
+impl Transport for Network {
+    fn send(&mut self, message: RaftMessage) {
+        self.queue.lock().unwrap().push_back(message);
+    }
+
+    fn flush(&mut self) {}
+}
+
+/// Remembers the reports to the scheduler.
+#[derive(Default)]
+pub struct Reports {
+    pub regions: Mutex<Vec<pdpb::RegionHeartbeatRequest>>,
+    pub stores: Mutex<Vec<pdpb::StoreStats>>,
+}
+
+impl SchedulerLink for Reports {
+    fn region_heartbeat(&self, heartbeat: pdpb::RegionHeartbeatRequest) {
+        self.regions.lock().unwrap().push(heartbeat);
+    }
+
+    fn store_heartbeat(&self, stats: pdpb::StoreStats) {
+        self.stores.lock().unwrap().push(stats);
+    }
+}
+
+pub struct Store {
+    pub engines: Engines<MemEngine>,
+    pub parts: Option<StoreParts<MemEngine, Network>>,
+}
+
+pub struct Cluster {
+    pub stores: Vec<Store>,
+    pub regions: Vec<Region>,
+    pub network: Network,
+    pub reports: Arc<Reports>,
+    pub config: Config,
+    pub layout: Layout,
+    /// Stores whose messages, in and out, are lost.
+    pub isolated: BTreeSet<u64>,
+}
+
+pub fn logger() -> Logger {
+    Logger::root(Discard, o!())
+}
+
+impl Cluster {
+    pub fn new(layout: Layout) -> Self {
+        let store_ids = [1, 2, 3];
+        let regions = bootstrap::initial_regions(&store_ids, &mut (10..)).unwrap();
+        let mut cluster = Cluster {
+            stores: Vec::new(),
+            regions,
+            network: Network::default(),
+            reports: Arc::default(),
+            config: Config { seed: 7, ..Config::default() },
+            layout,
+            isolated: BTreeSet::new(),
+        };
+        for store_id in store_ids {
+            let engines = Engines { kv: MemEngine::new(), raft: MemEngine::new() };
+            bootstrap::write_ident(&engines, &StoreIdent { cluster_id: 1, store_id, ..Default::default() }).unwrap();
+            for region in &cluster.regions {
+                assert!(bootstrap::create_initial_peer(&engines, store_id, region).unwrap());
+            }
+            cluster.stores.push(Store { engines, parts: None });
+            cluster.start(store_id);
+        }
+        cluster
+    }
+
+    pub fn store(&mut self, store_id: u64) -> &mut Store {
+        &mut self.stores[store_id as usize - 1]
+    }
+
+    pub fn start(&mut self, store_id: u64) {
+        let engines = self.store(store_id).engines.clone();
+        let (config, network, reports) = (self.config.clone(), self.network.clone(), self.reports.clone());
+        let parts = raftstore::build(config, self.layout, engines, network, reports, &logger()).unwrap();
+        self.store(store_id).parts = Some(parts);
+    }
+
+    /// Ends a store without warning; a prefix of what it had not synced survives.
+    pub fn crash(&mut self, store_id: u64, surviving_batches: usize) {
+        let store = self.store(store_id);
+        store.parts.take().unwrap().router.clear();
+        for engine in [&mut store.engines.kv, &mut store.engines.raft] {
+            *engine = engine.crash(surviving_batches);
+        }
+    }
+
+    /// Runs all stages and delivers all messages until nothing is left to do.
+    pub fn settle(&mut self) {
+        loop {
+            let mut busy = false;
+            for store in &mut self.stores {
+                let Some(parts) = &mut store.parts else { continue };
+                busy |= parts.pollers[0].round(usize::MAX).unwrap() != raftstore::poller::Round::Handled(0);
+                if let Some(writer) = &mut parts.log_writer {
+                    busy |= writer.round().unwrap() > 0;
+                }
+                busy |= parts.apply_workers[0].round().unwrap() > 0;
+            }
+            busy |= self.deliver();
+            if !busy {
+                return;
+            }
+        }
+    }
+
+    fn deliver(&mut self) -> bool {
+        let messages = std::mem::take(&mut *self.network.queue.lock().unwrap());
+        let busy = !messages.is_empty();
+        for message in messages {
+            let (from, to) = (message.from_peer.unwrap().store_id, message.to_peer.unwrap().store_id);
+            if self.isolated.contains(&from) || self.isolated.contains(&to) {
+                continue;
+            }
+            if let Some(parts) = &self.store(to).parts {
+                parts.router.raft_message(message);
+            }
+        }
+        busy
+    }
+
+    pub fn tick(&mut self, times: usize) {
+        for _ in 0..times {
+            for store in &self.stores {
+                if let Some(parts) = &store.parts {
+                    parts.router.tick();
+                }
+            }
+            self.settle();
+        }
+    }
+
+    /// Store of the leader of the first region with the highest term, if it has one.
+    pub fn leader(&self) -> Option<u64> {
+        let region_id = self.regions[0].id;
+        let running = self.stores.iter().filter_map(|s| s.parts.as_ref());
+        let leaders = running.flat_map(|p| p.router.statuses()).filter(|s| s.region.id == region_id);
+        leaders.filter(|s| s.role == Role::Leader).max_by_key(|s| s.term).map(|s| s.peer.store_id)
+    }
+
+    /// Ticks until a store other than `not` leads the first region.
+    pub fn elect(&mut self, not: Option<u64>) -> u64 {
+        for _ in 0..500 {
+            self.tick(1);
+            if let Some(leader) = self.leader().filter(|l| Some(*l) != not && !self.isolated.contains(l)) {
+                return leader;
+            }
+        }
+        panic!("no leader after 500 ticks; not = {not:?}");
+    }
+
+    pub fn header(&self, store_id: u64) -> RequestHeader {
+        let region = &self.regions[0];
+        let peer = *region.peers.iter().find(|p| p.store_id == store_id).unwrap();
+        RequestHeader { region_id: region.id, epoch: region.region_epoch.unwrap(), peer, term: 0 }
+    }
+
+    /// Sends a write; the answer appears once the cluster has worked on it.
+    pub fn write(&self, header: RequestHeader, requests: Vec<Request>) -> Answer<Vec<Response>> {
+        let answer = Answer::default();
+        let callback = answer.callback();
+        let store = &self.stores[header.peer.store_id as usize - 1];
+        let command = WriteCommand { header, requests, callback };
+        store.parts.as_ref().expect("the store runs").router.write(command);
+        answer
+    }
+
+    pub fn read(&self, header: RequestHeader) -> Answer<RegionSnapshot<Snapshot>> {
+        let answer = Answer::default();
+        let callback = answer.callback();
+        let store = &self.stores[header.peer.store_id as usize - 1];
+        store.parts.as_ref().expect("the store runs").router.read(ReadCommand { header, callback });
+        answer
+    }
+
+    pub fn must_put(&mut self, key: &str, value: &str) {
+        let leader = self.leader().expect("there is a leader");
+        let answer = self.write(self.header(leader), vec![put(key, value)]);
+        self.settle();
+        answer.take().expect("answered").expect("accepted");
+    }
+
+    pub fn must_get(&mut self, key: &str) -> Option<Bytes> {
+        let leader = self.leader().expect("there is a leader");
+        let answer = self.read(self.header(leader));
+        self.settle();
+        let view = answer.take().expect("answered").expect("accepted");
+        view.snapshot.get(Cf::Raw, key.as_bytes()).unwrap()
+    }
+}
+
+/// Where the answer of a command appears.
+pub struct Answer<T>(Arc<Mutex<Option<Result<T>>>>);
+
+impl<T> Default for Answer<T> {
+    fn default() -> Self {
+        Answer(Arc::default())
+    }
+}
+
+impl<T: Send + 'static> Answer<T> {
+    fn callback(&self) -> Box<dyn FnOnce(Result<T>) + Send> {
+        let slot = self.0.clone();
+        Box::new(move |result| {
+            let before = slot.lock().unwrap().replace(result);
+            assert!(before.is_none(), "S-CB-ONCE: a callback was called twice");
+        })
+    }
+
+    pub fn take(&self) -> Option<Result<T>> {
+        self.0.lock().unwrap().take()
+    }
+
+    pub fn error(&self) -> Error {
+        self.take().expect("answered").err().expect("refused")
+    }
+}
+
+pub fn put(key: &str, value: &str) -> Request {
+    let (key, value) = (Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(value.as_bytes()));
+    let put = PutRequest { cf: "raw".to_owned(), key, value };
+    Request { cmd_type: CmdType::Put as i32, put: Some(put), ..Default::default() }
+}
+
+pub fn delete(key: &str) -> Request {
+    let delete = DeleteRequest { cf: "raw".to_owned(), key: Bytes::copy_from_slice(key.as_bytes()) };
+    Request { cmd_type: CmdType::Delete as i32, delete: Some(delete), ..Default::default() }
+}

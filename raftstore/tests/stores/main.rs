@@ -1,0 +1,5 @@
+//! Whole stores, driven step by step or by threads, over engines in memory.
+
+mod common;
+mod one_region;
+mod threads;
