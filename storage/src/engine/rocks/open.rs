@@ -1,0 +1,24 @@
+//! Opening a database: errors that name what to do, and nothing changed where it cannot be opened.
+
+use std::path::Path;
+
+use rocksdb::{ColumnFamilyDescriptor, DB};
+
+use super::error::from_open;
+use super::{Inner, RocksOptions, prime};
+use crate::{Error, Result};
+
+pub(super) fn open(path: &Path, options: &RocksOptions) -> Result<Inner> {
+    std::fs::create_dir_all(path)
+        .map_err(|error| Error::Io { message: format!("cannot create the folder {}: {error}", path.display()) })?;
+    let block_cache = options.block_cache();
+    let descriptors = options
+        .column_families
+        .iter()
+        .map(|cf| ColumnFamilyDescriptor::new(cf.name(), options.column_family(*cf, &block_cache)));
+    let database = options.database();
+    let db = DB::open_cf_descriptors(&database, path, descriptors).map_err(|error| from_open(path, error))?;
+    let inner = Inner { db, path: path.to_owned(), block_cache, column_families: options.column_families.clone() };
+    prime::prime_recycled_files(&inner, options)?;
+    Ok(inner)
+}

@@ -1,0 +1,139 @@
+//! What the in-memory engine loses in a crash, and the faults it can be given.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use storage::engine::mem::MemFault;
+use storage::{Cf, Durability, Engine, Error, MemEngine, Reader, WriteBatch};
+
+fn put(engine: &MemEngine, key: &str, value: &str, durability: Durability) -> storage::Result<()> {
+    let mut batch = WriteBatch::new();
+    batch.put(Cf::Raw, key.to_owned(), value.to_owned());
+    batch.put(Cf::Raft, key.to_owned(), value.to_owned());
+    engine.write(batch, durability)
+}
+
+fn get(engine: &MemEngine, key: &str) -> Option<Bytes> {
+    let raw = engine.get(Cf::Raw, key.as_bytes()).unwrap();
+    assert_eq!(raw, engine.get(Cf::Raft, key.as_bytes()).unwrap(), "a batch is atomic over column families");
+    raw
+}
+
+#[test]
+fn a_crash_keeps_a_prefix_of_the_unsynced_batches() {
+    let engine = MemEngine::new();
+    put(&engine, "a", "1", Durability::Buffered).unwrap();
+    put(&engine, "b", "1", Durability::Sync).unwrap();
+    assert_eq!(engine.unsynced(), 0, "a sync covers the batches before it");
+    for key in ["c", "d", "e"] {
+        put(&engine, key, "1", Durability::Buffered).unwrap();
+    }
+    assert_eq!(engine.unsynced(), 3);
+    for survivors in 0..=4 {
+        let found = engine.crash_image(survivors);
+        let kept: Vec<&str> = ["a", "b", "c", "d", "e"].into_iter().filter(|key| get(&found, key).is_some()).collect();
+        assert_eq!(kept, ["a", "b", "c", "d", "e"][..2 + survivors.min(3)]);
+        assert_eq!(found.unsynced(), 0, "what is found after a crash is on the disk");
+    }
+}
+
+#[test]
+fn sync_is_a_barrier() {
+    let engine = MemEngine::new();
+    put(&engine, "a", "1", Durability::Buffered).unwrap();
+    engine.sync().unwrap();
+    put(&engine, "a", "2", Durability::Buffered).unwrap();
+    assert_eq!(get(&engine.crash_image(0), "a"), Some(Bytes::from("1")));
+    assert_eq!(get(&engine.crash_image(1), "a"), Some(Bytes::from("2")));
+    engine.write(WriteBatch::new(), Durability::Sync).unwrap();
+    assert_eq!(get(&engine.crash_image(0), "a"), Some(Bytes::from("2")));
+}
+
+#[test]
+fn a_crashed_engine_accepts_nothing_more() {
+    let engine = MemEngine::new();
+    let clone = engine.clone();
+    put(&engine, "a", "1", Durability::Sync).unwrap();
+    let found = engine.crash(0);
+    assert_eq!(put(&clone, "a", "2", Durability::Sync), Err(Error::Stopped));
+    assert_eq!(clone.sync(), Err(Error::Stopped));
+    put(&found, "a", "3", Durability::Sync).unwrap();
+    assert_eq!(get(&clone, "a"), Some(Bytes::from("1")));
+    assert_eq!(get(&found, "a"), Some(Bytes::from("3")));
+}
+
+#[test]
+fn old_batches_are_written_back_beyond_the_limit() {
+    let engine = MemEngine::with_unsynced_limit(2);
+    for (key, value) in [("a", "1"), ("b", "1"), ("c", "1")] {
+        put(&engine, key, value, Durability::Buffered).unwrap();
+    }
+    assert_eq!(engine.unsynced(), 2);
+    let found = engine.crash(0);
+    assert_eq!(get(&found, "a"), Some(Bytes::from("1")));
+    assert_eq!(get(&found, "b"), None);
+}
+
+#[test]
+fn a_failed_write_leaves_nothing_behind() {
+    let engine = MemEngine::new();
+    let faults = engine.faults();
+    faults.fail_next(MemFault::Io, 2);
+    assert!(matches!(put(&engine, "a", "1", Durability::Sync), Err(Error::Io { .. })));
+    assert!(matches!(engine.sync(), Err(Error::Io { .. })));
+    assert_eq!(get(&engine, "a"), None);
+    put(&engine, "a", "2", Durability::Sync).unwrap();
+    assert_eq!(get(&engine, "a"), Some(Bytes::from("2")));
+    assert_eq!(faults.injected(), 2);
+    faults.fail_next(MemFault::DiskFull, 1);
+    faults.clear();
+    put(&engine, "a", "3", Durability::Sync).unwrap();
+}
+
+#[test]
+fn a_full_disk_refuses_what_does_not_fit_and_outlives_a_crash() {
+    let engine = MemEngine::new();
+    engine.faults().set_free_bytes(Some(10));
+    put(&engine, "a", "123", Durability::Buffered).unwrap(); // 2 x 4 bytes
+    assert!(matches!(put(&engine, "b", "1", Durability::Buffered), Err(Error::DiskFull { .. })));
+    let found = engine.crash(1);
+    assert!(matches!(put(&found, "b", "1", Durability::Sync), Err(Error::DiskFull { .. })));
+    found.faults().set_free_bytes(None);
+    put(&found, "b", "1", Durability::Sync).unwrap();
+    assert_eq!(get(&found, "a"), Some(Bytes::from("123")));
+}
+
+#[test]
+fn equal_data_is_recognised() {
+    let (one, two) = (MemEngine::new(), MemEngine::new());
+    put(&one, "a", "1", Durability::Sync).unwrap();
+    assert!(!one.same_data(&two, &Cf::DATA));
+    assert!(one.same_data(&two, &[Cf::Lock, Cf::Write]));
+    put(&two, "a", "1", Durability::Buffered).unwrap();
+    assert!(one.same_data(&two, &Cf::ALL));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is written and synced when, a crash finds exactly the writes up to some point that is not before the last sync.
+    #[test]
+    fn a_crash_finds_a_prefix(
+        writes in prop::collection::vec((0u8..4, any::<u8>(), prop::bool::weighted(0.2)), 1..40),
+        survivors in 0usize..40,
+    ) {
+        let engine = MemEngine::new();
+        let mut states = vec![engine.crash_image(0)];
+        let mut last_sync = 0;
+        for (index, (key, value, sync)) in writes.iter().enumerate() {
+            let durability = if *sync { Durability::Sync } else { Durability::Buffered };
+            put(&engine, &key.to_string(), &value.to_string(), durability).unwrap();
+            states.push(engine.crash_image(usize::MAX));
+            if *sync {
+                last_sync = index + 1;
+            }
+        }
+        prop_assert_eq!(engine.unsynced(), writes.len() - last_sync);
+        let kept = (last_sync + survivors).min(writes.len());
+        prop_assert!(engine.crash(survivors).same_data(&states[kept], &Cf::ALL));
+    }
+}
