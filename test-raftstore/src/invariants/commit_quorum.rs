@@ -1,0 +1,65 @@
+//! R-COMMIT-QUORUM: what a leader newly commits is durable on a quorum of the configuration in force (Raft, section 5.3;
+//! thesis, section 10.2.1: the leader's own disk counts like any other).
+//!
+//! The disks are asked, not the peers: an acknowledgement that was sent before the sync shows here at once, long before a
+//! crash makes it a lost write.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Invariant;
+use crate::view::{ClusterView, DiskProbe, DurableEntry, PeerKey, PeerRole, PeerView};
+
+/// Remembers up to where each leader's commits have been checked.
+#[derive(Debug, Default)]
+pub struct CommitQuorum {
+    checked: BTreeMap<PeerKey, (u64, u64)>,
+}
+
+impl Invariant for CommitQuorum {
+    fn id(&self) -> &'static str {
+        "R-COMMIT-QUORUM"
+    }
+
+    fn check(&mut self, view: &ClusterView, peer: &PeerView, disks: &dyn DiskProbe) -> Result<(), String> {
+        if peer.role != PeerRole::Leader {
+            return Ok(());
+        }
+        let (term, checked) = self.checked.get(&peer.key).copied().unwrap_or_default();
+        let known = term == peer.term && checked >= peer.commit;
+        // Only an entry of the leader's own term is committed by counting; those before it come along.
+        if known || peer.log.term(peer.commit) != Some(peer.term) {
+            return Ok(());
+        }
+        self.checked.insert(peer.key, (peer.term, peer.commit));
+        for voters in [&peer.voters, &peer.voters_outgoing] {
+            check_majority(view, peer, voters, disks)?;
+        }
+        Ok(())
+    }
+}
+
+fn check_majority(
+    view: &ClusterView,
+    leader: &PeerView,
+    voters: &BTreeSet<u64>,
+    disks: &dyn DiskProbe,
+) -> Result<(), String> {
+    let held = |voter: &u64| {
+        let store = view.store_of(leader.key.region, *voter)?;
+        Some((*voter, disks.durable_entry(store, leader.key.region, leader.commit)))
+    };
+    let found: Vec<(u64, DurableEntry)> = voters.iter().filter_map(held).collect();
+    let holds =
+        |entry: &DurableEntry| matches!(entry, DurableEntry::Compacted) || *entry == DurableEntry::Term(leader.term);
+    let count = found.iter().filter(|(_, entry)| holds(entry)).count();
+    if voters.is_empty() || count > voters.len() / 2 {
+        return Ok(());
+    }
+    Err(format!(
+        "leader {} committed index {} of term {}, which {count} of {} disks hold: {found:?}",
+        leader.peer,
+        leader.commit,
+        leader.term,
+        voters.len()
+    ))
+}

@@ -1,0 +1,54 @@
+//! R-LOG-MATCH: two logs with an entry of the same index and term are equal up to it (Raft, figure 3, log matching).
+//!
+//! Checked by induction: the first peer seen with (index, term) fixes what stands there and the term before it. If every
+//! entry of every log agrees with that, equality holds all the way down.
+
+use std::collections::BTreeMap;
+
+use super::Invariant;
+use crate::view::{ClusterView, DiskProbe, PeerView};
+
+/// Remembers what stood at each (region, index, term), and the term before it.
+#[derive(Debug, Default)]
+pub struct LogMatching {
+    seen: BTreeMap<(u64, u64, u64), Seen>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    digest: u64,
+    previous_term: Option<u64>,
+    peer: u64,
+}
+
+impl Invariant for LogMatching {
+    fn id(&self) -> &'static str {
+        "R-LOG-MATCH"
+    }
+
+    fn check(&mut self, _view: &ClusterView, peer: &PeerView, _disks: &dyn DiskProbe) -> Result<(), String> {
+        let Some(changed_from) = peer.log.changed_from() else { return Ok(()) };
+        for index in changed_from.max(peer.log.first_index())..=peer.log.last_index() {
+            let Some(entry) = peer.log.get(index) else { continue };
+            let now = Seen { digest: entry.digest, previous_term: peer.log.term(index - 1), peer: peer.peer };
+            let first = self.seen.entry((peer.key.region, index, entry.term)).or_insert(now);
+            if first.digest != now.digest {
+                return Err(format!(
+                    "peers {} and {} hold different entries at index {index}, term {}",
+                    first.peer, now.peer, entry.term
+                ));
+            }
+            match (first.previous_term, now.previous_term) {
+                (Some(left), Some(right)) if left != right => {
+                    return Err(format!(
+                        "peers {} and {} agree at index {index}, term {}, but hold terms {left} and {right} before it",
+                        first.peer, now.peer, entry.term
+                    ));
+                }
+                (None, Some(_)) => first.previous_term = now.previous_term,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
