@@ -1,0 +1,288 @@
+//! Nodes and a network in memory, without threads and without time.
+//!
+//! A [`Node`] writes each Ready to its storage at once, so the tests see the simple, synchronous form of the contract. A [`Network`]
+//! delivers messages in order until none is left, except those that a fault swallows.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use proto::eraftpb::{Entry, HardState, Message, MessageType, Snapshot};
+
+use crate::{Config, MemStorage, Raft, RawNode, Ready, Role, Storage};
+
+pub fn logger() -> slog::Logger {
+    slog::Logger::root(slog::Discard, slog::o!())
+}
+
+pub fn entry(index: u64, term: u64) -> Entry {
+    Entry { index, term, ..Entry::default() }
+}
+
+/// Entries from index 1 on with these terms.
+pub fn entries(terms: &[u64]) -> Vec<Entry> {
+    terms.iter().enumerate().map(|(i, term)| entry(i as u64 + 1, *term)).collect()
+}
+
+/// A message of another node to node `to`.
+pub fn message(msg_type: MessageType, from: u64, to: u64, term: u64) -> Message {
+    Message { msg_type: msg_type as i32, from, to, term, ..Message::default() }
+}
+
+/// The answer of a follower that takes over an append.
+pub fn accept(append: &Message) -> Message {
+    Message {
+        index: append.index + append.entries.len() as u64,
+        ..message(MessageType::MsgAppendResponse, append.to, append.from, append.term)
+    }
+}
+
+/// What a storage of these voters with this log and this term looks like.
+pub fn storage(voters: &[u64], terms: &[u64], term: u64) -> MemStorage {
+    let mut storage = MemStorage::with_voters(voters.iter().copied());
+    storage.append(&entries(terms));
+    storage.set_hard_state(HardState { term, ..HardState::default() });
+    storage
+}
+
+pub fn config(id: u64) -> Config {
+    Config { id, seed: 42, ..Config::lab() }
+}
+
+/// A node whose disk is as fast as its memory.
+pub struct Node {
+    pub raw: RawNode<MemStorage>,
+    /// Everything that was handed over to be applied.
+    pub applied: Vec<Entry>,
+    pub snapshots: Vec<Snapshot>,
+}
+
+impl Node {
+    /// A new node of a group with these voters.
+    pub fn new(id: u64, voters: &[u64]) -> Self {
+        Node::with_storage(&config(id), MemStorage::with_voters(voters.iter().copied()))
+    }
+
+    /// A node that starts with a log, in a term.
+    pub fn with_log(id: u64, voters: &[u64], terms: &[u64], term: u64) -> Self {
+        Node::with_storage(&config(id), storage(voters, terms, term))
+    }
+
+    pub fn with_storage(config: &Config, storage: MemStorage) -> Self {
+        let raw = RawNode::new(config, storage, &logger()).expect("valid configuration");
+        Node { raw, applied: Vec::new(), snapshots: Vec::new() }
+    }
+
+    pub fn raft(&mut self) -> &mut Raft<MemStorage> {
+        &mut self.raw.raft
+    }
+
+    /// Terms of the entries in the log, compacted ones left out.
+    pub fn log_terms(&self) -> Vec<u64> {
+        let raft = &self.raw.raft;
+        (raft.first_index()..=raft.last_index()).map(|i| raft.log_term(i).expect("in the log")).collect()
+    }
+
+    /// Payloads of the entries in the log.
+    pub fn log_data(&self) -> Vec<Bytes> {
+        let raft = &self.raw.raft;
+        raft.log.entries(raft.first_index(), u64::MAX).expect("in the log").into_iter().map(|e| e.data).collect()
+    }
+
+    /// Makes it a leader without asking anybody; what that sends is dropped.
+    pub fn force_leader(&mut self) {
+        self.raft().become_candidate();
+        self.raft().become_leader();
+        self.settle();
+    }
+
+    /// Makes it a leader whose first, empty entry is committed and known to all.
+    pub fn force_leader_with_commit(&mut self) {
+        self.raft().become_candidate();
+        self.raft().become_leader();
+        for append in self.settle() {
+            self.step(accept(&append));
+        }
+        self.settle();
+        assert_eq!(self.raw.raft.committed(), self.raw.raft.last_index());
+    }
+
+    pub fn propose(&mut self, data: &'static [u8]) {
+        self.raw.propose(Bytes::new(), Bytes::from_static(data)).expect("a leader with room");
+    }
+
+    /// Hands in a message, local ones too.
+    pub fn step(&mut self, message: Message) {
+        self.raft().step(message).expect("messages cause no errors");
+    }
+
+    /// Hands in a message and returns what that makes it send.
+    pub fn exchange(&mut self, message: Message) -> Vec<Message> {
+        self.step(message);
+        self.settle()
+    }
+
+    pub fn ticks(&mut self, count: usize) {
+        for _ in 0..count {
+            self.raw.tick();
+        }
+    }
+
+    /// Ticks until the next election starts.
+    pub fn tick_to_election(&mut self) {
+        let term = self.raw.raft.term();
+        for _ in 0..100 {
+            self.raw.tick();
+            if self.raw.raft.term() > term {
+                return;
+            }
+        }
+        panic!("no election within 100 ticks");
+    }
+
+    /// Writes what a Ready contains.
+    pub fn write(&mut self, ready: &Ready) {
+        let store = self.raw.mut_store();
+        if let Some(snapshot) = &ready.snapshot {
+            store.apply_snapshot(snapshot.clone()).expect("a snapshot that raft has taken in");
+            self.snapshots.push(snapshot.clone());
+        }
+        store.append(&ready.entries);
+        if let Some(hard_state) = ready.hard_state {
+            store.set_hard_state(hard_state);
+        }
+        self.applied.extend_from_slice(&ready.committed_entries);
+    }
+
+    /// Does all work there is, and returns the messages to send.
+    pub fn settle(&mut self) -> Vec<Message> {
+        let mut messages = Vec::new();
+        while self.raw.has_ready() {
+            let mut ready = self.raw.ready();
+            self.write(&ready);
+            messages.append(&mut ready.messages);
+            messages.append(&mut ready.persisted_messages);
+            self.raw.advance(ready);
+        }
+        messages
+    }
+}
+
+/// Nodes with links between them. A member without a node is a black hole.
+pub struct Network {
+    pub nodes: BTreeMap<u64, Node>,
+    cut: BTreeSet<(u64, u64)>,
+    ignored: BTreeSet<i32>,
+    /// Messages that were put on the wire.
+    pub sent: Vec<Message>,
+}
+
+impl Network {
+    pub fn new(nodes: impl IntoIterator<Item = Node>) -> Self {
+        let nodes = nodes.into_iter().map(|n| (n.raw.raft.id(), n)).collect();
+        Network { nodes, cut: BTreeSet::new(), ignored: BTreeSet::new(), sent: Vec::new() }
+    }
+
+    /// A group of `size` members of which `holes` never answer.
+    pub fn with_holes(size: u64, holes: &[u64]) -> Self {
+        let voters: Vec<u64> = (1..=size).collect();
+        Network::new(voters.iter().filter(|id| !holes.contains(id)).map(|id| Node::new(*id, &voters)))
+    }
+
+    pub fn of(size: u64) -> Self {
+        Network::with_holes(size, &[])
+    }
+
+    pub fn node(&mut self, id: u64) -> &mut Node {
+        self.nodes.get_mut(&id).expect("a node, not a black hole")
+    }
+
+    /// Lets nothing through between two nodes.
+    pub fn cut(&mut self, a: u64, b: u64) {
+        self.cut.extend([(a, b), (b, a)]);
+    }
+
+    /// Lets nothing through to or from a node.
+    pub fn isolate(&mut self, id: u64) {
+        for other in self.nodes.keys().copied().filter(|other| *other != id).collect::<Vec<_>>() {
+            self.cut(id, other);
+        }
+    }
+
+    /// Lets no message of this type through.
+    pub fn ignore(&mut self, msg_type: MessageType) {
+        self.ignored.insert(msg_type as i32);
+    }
+
+    /// Ends all faults.
+    pub fn heal(&mut self) {
+        self.cut.clear();
+        self.ignored.clear();
+    }
+
+    fn passes(&self, message: &Message) -> bool {
+        !self.cut.contains(&(message.from, message.to)) && !self.ignored.contains(&message.msg_type)
+    }
+
+    /// Delivers messages and all that follow from them.
+    pub fn send(&mut self, messages: Vec<Message>) {
+        let mut queue = VecDeque::from(messages);
+        while let Some(message) = queue.pop_front() {
+            let Some(node) = self.nodes.get_mut(&message.to) else { continue };
+            node.step(message);
+            let answers = node.settle();
+            for answer in answers {
+                self.sent.push(answer.clone());
+                if self.passes(&answer) {
+                    queue.push_back(answer);
+                }
+            }
+        }
+    }
+
+    fn order(id: u64, msg_type: MessageType) -> Message {
+        message(msg_type, id, id, 0)
+    }
+
+    /// Tells a node to campaign.
+    pub fn campaign(&mut self, id: u64) {
+        self.send(vec![Network::order(id, MessageType::MsgHup)]);
+    }
+
+    /// Tells nodes to campaign at the same time.
+    pub fn campaign_at_once(&mut self, ids: &[u64]) {
+        self.send(ids.iter().map(|id| Network::order(*id, MessageType::MsgHup)).collect());
+    }
+
+    /// Tells a leader to send its heartbeats.
+    pub fn beat(&mut self, id: u64) {
+        self.send(vec![Network::order(id, MessageType::MsgBeat)]);
+    }
+
+    /// Proposes on a node and delivers what follows. Returns false if the node does not lead.
+    pub fn propose(&mut self, id: u64, data: &'static [u8]) -> bool {
+        let node = self.node(id);
+        let proposed = node.raw.propose(Bytes::new(), Bytes::from_static(data)).is_ok();
+        let messages: Vec<Message> = node.settle();
+        let messages = messages.into_iter().filter(|m| self.passes(m)).collect();
+        self.send(messages);
+        proposed
+    }
+
+    pub fn roles(&self) -> Vec<Role> {
+        self.nodes.values().map(|n| n.raw.raft.role()).collect()
+    }
+
+    pub fn terms(&self) -> Vec<u64> {
+        self.nodes.values().map(|n| n.raw.raft.term()).collect()
+    }
+
+    pub fn committed(&self, id: u64) -> u64 {
+        self.nodes[&id].raw.raft.committed()
+    }
+}
+
+/// Reads a whole storage as (index, term) pairs.
+pub fn positions(storage: &MemStorage) -> Vec<(u64, u64)> {
+    let (first, last) = (storage.first_index().expect("memory"), storage.last_index().expect("memory"));
+    (first..=last).map(|i| (i, storage.term(i).expect("in range"))).collect()
+}
