@@ -15,17 +15,53 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    #[cfg(feature = "proto")]
     /// The .proto files do not compile; the text points at file, line and column.
     #[error("the .proto files do not compile: {0}")]
     Protobuf(String),
+    #[cfg(feature = "proto")]
     /// rustfmt could not be run, or it refused.
     #[error("rustfmt: {0}; `rustup component add rustfmt` installs it")]
     Rustfmt(String),
+    #[cfg(feature = "proto")]
     /// The committed code is not what the .proto files give.
     #[error("generated code is stale: {}; run `make proto` and commit the result", files.join(", "))]
     Stale {
         /// Names of the files that differ, are missing or are left over.
         files: Vec<String>,
+    },
+    /// `labs.toml` cannot be understood; the text points at the line.
+    #[error("labs.toml: {0}")]
+    Labs(String),
+    /// There is no such project.
+    #[error("there is no project `{id}`; labs.toml has: {}", known.join(", "))]
+    UnknownProject {
+        /// What was asked for.
+        id: String,
+        /// The ids there are.
+        known: Vec<String>,
+    },
+    /// cargo could not be run, or the tests do not build.
+    #[error("cargo test: {0}")]
+    Cargo(String),
+    /// The tests in the tree are not those of `labs.toml`.
+    #[error(
+        "the tests in the tree and in labs.toml differ; without a test: [{}]; without points: [{}]",
+        missing.join(", "), ungraded.join(", ")
+    )]
+    TestsDiffer {
+        /// Names in `labs.toml` without a test.
+        missing: Vec<String>,
+        /// Tests with the tag of the project that `labs.toml` does not list.
+        ungraded: Vec<String>,
+    },
+    /// Graded tests did not pass.
+    #[error("{failed} of {total} graded tests failed")]
+    TestsFailed {
+        /// How many failed.
+        failed: usize,
+        /// How many there are.
+        total: usize,
     },
 }
 

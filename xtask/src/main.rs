@@ -4,7 +4,10 @@
 //! stderr when it is not, 2 on bad usage.
 
 mod error;
+mod labs;
+#[cfg(feature = "proto")]
 mod proto;
+mod test_project;
 
 use std::process::ExitCode;
 
@@ -21,17 +24,26 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Generate the Rust code of the proto crate from its .proto files.
+    #[cfg(feature = "proto")]
     Proto {
         /// Change nothing; fail if the committed code is stale.
         #[arg(long)]
         check: bool,
     },
+    /// Run the graded tests of one project of the lab and add up the points.
+    TestProject {
+        /// As in `1` or `2ab`.
+        id: String,
+    },
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        #[cfg(feature = "proto")]
         Command::Proto { check: true } => proto::check(),
+        #[cfg(feature = "proto")]
         Command::Proto { check: false } => proto::generate(),
+        Command::TestProject { id } => test_project::run(&id),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,86 @@
+# Everything that one does with this tree. `make` alone lists the targets. Every target fails when something in it fails.
+#
+# There is one build profile, so that RocksDB's C++ is compiled once. CARGO_TARGET_DIR is respected.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+# For cluster, status, stop and clean-data: DATA, STORES, PD_PORT, STORE_PORT. Make hands them on.
+SEEDS ?= 0..200
+ROUNDS ?= 20
+OUT ?=
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z%-]*\):.* ## \(.*\)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
+
+.PHONY: setup
+setup: ## install what the machine lacks (Debian, Ubuntu)
+	@bash scripts/setup.sh
+
+.PHONY: build
+build: setup ## compile everything
+	@bash scripts/build.sh
+
+# ---- a cluster on this machine ----
+
+.PHONY: cluster
+cluster: ## set up, build, start a cluster (STORES=3 DATA=.cluster PD_PORT=2379 STORE_PORT=20160)
+	@bash scripts/cluster.sh start
+
+.PHONY: status
+status: ## show what runs
+	@bash scripts/cluster.sh status
+
+.PHONY: stop
+stop: ## stop the cluster; the data stays
+	@bash scripts/cluster.sh stop
+
+.PHONY: clean-data
+clean-data: ## remove the data of a stopped cluster
+	@bash scripts/cluster.sh clean-data
+
+# ---- tests ----
+
+.PHONY: test
+test: build ## run all tests
+	cargo test --workspace
+
+test-project%: setup ## run the graded tests of one project of the lab, as in test-project1
+	@cargo run -q -p xtask -- test-project $*
+
+.PHONY: sim
+sim: setup ## run simulated seeds (SEEDS=0..200)
+	TINYKV_SIM_SEEDS=$(SEEDS) cargo test --workspace --test sim -- --nocapture
+
+.PHONY: replay
+replay: setup ## run one simulated seed again (SEED=7)
+	TINYKV_SIM_SEEDS=$(SEED)..$$(($(SEED) + 1)) cargo test --workspace --test sim -- --nocapture
+
+.PHONY: test-crash
+test-crash: build ## kill and restart real processes under load (ROUNDS=20)
+	TINYKV_CRASH_ROUNDS=$(ROUNDS) cargo test --workspace --test crash -- --nocapture
+
+.PHONY: bench-etcd
+bench-etcd: build ## compare with etcd on this machine (OUT=folder for etcd.json)
+	OUT=$(if $(OUT),$(abspath $(OUT))) cargo bench --profile dev --workspace --bench etcd
+
+# ---- the tree ----
+
+.PHONY: proto
+proto: setup ## generate the protobuf code again
+	cargo x proto
+
+.PHONY: fmt
+fmt: ## format the code
+	cargo fmt --all
+
+.PHONY: lint
+lint: setup ## check format, lints, docs, generated code and dependencies
+	@bash scripts/lint.sh
+
+.PHONY: loc
+loc: ## count the lines of each crate
+	@bash scripts/loc.sh

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Everything about the tree that can be checked without running it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib.sh
+source scripts/lib.sh
+
+say "format"
+cargo fmt --all -- --check
+say "lints"
+with_progress linting cargo clippy --workspace --all-targets -- -D warnings
+with_progress linting cargo clippy -p xtask --all-features --all-targets -- -D warnings
+say "documentation"
+RUSTDOCFLAGS='-D warnings' with_progress documenting cargo doc --workspace --no-deps
+say "generated code"
+cargo x proto --check
+say "dependencies: the consensus core and the messages build without an engine and without a transport"
+cargo check -p raft-core -p proto
+for package in raft-core proto; do
+  for unwanted in librocksdb-sys tonic tokio; do
+    if cargo tree -q -p "$package" -e normal --prefix none | grep -q "^$unwanted "; then
+      die "$package depends on $unwanted"
+    fi
+  done
+done
+say "scripts"
+for script in scripts/*.sh .ci/run; do bash -n "$script"; done
+if command -v shellcheck >/dev/null; then
+  shellcheck -x scripts/*.sh .ci/run
+else
+  echo "    shellcheck is not installed: the scripts are only parsed"
+fi

@@ -1,0 +1,60 @@
+//! `labs.toml`: the graded tests of the lab, by project, with their titles and points.
+
+use std::{fs, path::Path};
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result, at};
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Labs {
+    /// The projects in their order.
+    #[serde(rename = "project")]
+    pub projects: Vec<Project>,
+}
+
+/// One project of the lab.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Project {
+    /// As in `1` or `2ab`; test names end in `_` and this.
+    pub id: String,
+    /// What the project is about.
+    pub title: String,
+    /// Arguments that make `cargo test` select the crate of the tests.
+    pub cargo: Vec<String>,
+    /// The graded tests.
+    #[serde(rename = "test")]
+    pub tests: Vec<Test>,
+}
+
+/// One graded test.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Test {
+    /// Name of the test function, without its modules.
+    pub name: String,
+    /// What it checks.
+    pub title: String,
+    /// What passing it is worth.
+    pub points: u32,
+}
+
+impl Labs {
+    /// Reads the file at the top of the tree.
+    pub fn load() -> Result<Self> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../labs.toml");
+        let text = fs::read_to_string(&path).map_err(at(path))?;
+        toml::from_str(&text).map_err(|error| Error::Labs(error.to_string()))
+    }
+
+    /// The project with this id.
+    pub fn project(&self, id: &str) -> Result<&Project> {
+        self.projects.iter().find(|project| project.id == id).ok_or_else(|| Error::UnknownProject {
+            id: id.to_owned(),
+            known: self.projects.iter().map(|project| project.id.clone()).collect(),
+        })
+    }
+}
