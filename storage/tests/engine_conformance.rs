@@ -199,7 +199,6 @@ proptest! {
 support::over_both_engines!(
     a_batch_is_applied_in_order,
     cursors_of_a_live_engine_do_not_see_later_writes,
-    approximate_size_covers_the_range,
     an_empty_batch_is_fine,
 );
 
@@ -228,26 +227,6 @@ fn cursors_of_a_live_engine_do_not_see_later_writes(engine: &impl Engine) {
     put("b");
     cursor.seek_to_last();
     assert_eq!(cursor.key(), b"a");
-}
-
-fn approximate_size_covers_the_range(engine: &impl Engine) {
-    let mut batch = WriteBatch::new();
-    for number in 0..1000u32 {
-        batch.put(Cf::Raw, number.to_be_bytes().to_vec(), vec![number as u8; 1000]);
-    }
-    engine.write(batch, Durability::Sync).unwrap();
-    let size = |lower: Option<u32>, upper: Option<u32>| {
-        let (lower, upper) = (lower.map(u32::to_be_bytes), upper.map(u32::to_be_bytes));
-        engine
-            .approximate_size(Cf::Raw, lower.as_ref().map(|key| &key[..]), upper.as_ref().map(|key| &key[..]))
-            .unwrap()
-    };
-    let all = size(None, None);
-    assert!((500_000..2_000_000).contains(&all), "{all} bytes for 1000 pairs of about 1000 bytes");
-    let half = size(Some(500), None);
-    assert!((250_000..1_000_000).contains(&half), "{half} bytes for 500 pairs of about 1000 bytes");
-    assert_eq!(size(Some(2000), None), 0);
-    assert_eq!(engine.approximate_size(Cf::Lock, None, None), Ok(0));
 }
 
 fn an_empty_batch_is_fine(engine: &impl Engine) {

@@ -103,6 +103,28 @@ fn a_full_disk_refuses_what_does_not_fit_and_outlives_a_crash() {
 }
 
 #[test]
+fn approximate_size_covers_the_range() {
+    let engine = MemEngine::new();
+    let mut batch = WriteBatch::new();
+    for number in 0..1000u32 {
+        batch.put(Cf::Raw, number.to_be_bytes().to_vec(), vec![number as u8; 1000]);
+    }
+    engine.write(batch, Durability::Sync).unwrap();
+    let size = |lower: Option<u32>, upper: Option<u32>| {
+        let (lower, upper) = (lower.map(u32::to_be_bytes), upper.map(u32::to_be_bytes));
+        engine
+            .approximate_size(Cf::Raw, lower.as_ref().map(|key| &key[..]), upper.as_ref().map(|key| &key[..]))
+            .unwrap()
+    };
+    let all = size(None, None);
+    assert!((500_000..2_000_000).contains(&all), "{all} bytes for 1000 pairs of about 1000 bytes");
+    let half = size(Some(500), None);
+    assert!((250_000..1_000_000).contains(&half), "{half} bytes for 500 pairs of about 1000 bytes");
+    assert_eq!(size(Some(2000), None), 0);
+    assert_eq!(engine.approximate_size(Cf::Lock, None, None), Ok(0));
+}
+
+#[test]
 fn equal_data_is_recognised() {
     let (one, two) = (MemEngine::new(), MemEngine::new());
     put(&one, "a", "1", Durability::Sync).unwrap();

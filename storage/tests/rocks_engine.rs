@@ -182,6 +182,31 @@ fn compactions_drop_pairs_long_expired() {
 }
 
 #[test]
+fn approximate_size_covers_the_range_once_flushed() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = RocksOptions { compression: false, ..RocksOptions::kv() };
+    let engine = RocksEngine::open(folder.path(), options).unwrap();
+    let mut batch = WriteBatch::new();
+    for number in 0..1000u32 {
+        batch.put(Cf::Raw, number.to_be_bytes().to_vec(), vec![number as u8; 1000]);
+    }
+    engine.write(batch, Durability::Buffered).unwrap();
+    engine.flush().unwrap();
+    let size = |lower: Option<u32>, upper: Option<u32>| {
+        let (lower, upper) = (lower.map(u32::to_be_bytes), upper.map(u32::to_be_bytes));
+        engine
+            .approximate_size(Cf::Raw, lower.as_ref().map(|key| &key[..]), upper.as_ref().map(|key| &key[..]))
+            .unwrap()
+    };
+    let all = size(None, None);
+    assert!((500_000..2_000_000).contains(&all), "{all} bytes for 1000 pairs of about 1000 bytes");
+    let half = size(Some(500), None);
+    assert!((250_000..1_000_000).contains(&half), "{half} bytes for 500 pairs of about 1000 bytes");
+    assert_eq!(size(Some(2000), None), 0);
+    assert_eq!(engine.approximate_size(Cf::Lock, None, None), Ok(0));
+}
+
+#[test]
 fn memory_stays_within_the_configured_sizes() {
     const MIB: usize = 1 << 20;
     let folder = tempfile::tempdir().unwrap();

@@ -89,7 +89,8 @@ pub trait Engine: Reader + Clone + Send + Sync + 'static {
     /// Returns when everything written before is durable.
     fn sync(&self) -> Result<()>;
 
-    /// About how many bytes the pairs with keys in `[lower, upper)` take. Good enough to choose a region to split, not to account:
-    /// recent writes may be estimated, and old versions counted, by an engine that merges in the background.
+    /// About how many bytes the pairs with keys in `[lower, upper)` take: good enough to find the regions that deserve an exact count
+    /// by a cursor. RocksDB counts table files only, so recent writes (up to its write buffers) may be missing and overwritten
+    /// versions included, both compressed.
     fn approximate_size(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<u64>;
 }
