@@ -296,6 +296,7 @@ fn scan_ranges(tree: &RegionTree, request: &BatchScanRegionsRequest) -> Result<V
     for range in &request.ranges {
         check_range(&range.start_key, &range.end_key)?;
         let mut covered_to = range.start_key.clone();
+        let mut reached_end = false;
         for region in tree.scan(&range.start_key, &range.end_key) {
             if regions.len() >= limit {
                 return Ok(regions);
@@ -309,11 +310,8 @@ fn scan_ranges(tree: &RegionTree, request: &BatchScanRegionsRequest) -> Result<V
                 last_id = region.id();
                 regions.push(region.to_wire());
             }
-            if covered_to.is_empty() {
-                break;
-            }
+            reached_end = covered_to.is_empty();
         }
-        let reached_end = covered_to.is_empty() && !regions.is_empty();
         let covered = reached_end || (!range.end_key.is_empty() && covered_to >= range.end_key);
         if request.contain_all_key_range && !covered {
             return Err(hole(&covered_to));

@@ -205,12 +205,16 @@ impl<E: Engine> Cluster<E> {
     /// is known already, or newer, stays.
     pub fn report_split(&mut self, regions: Vec<Region>) -> Result<()> {
         self.require_bootstrapped()?;
-        let parts: Vec<RegionInfo> = regions.into_iter().map(RegionInfo::without_leader).collect();
+        // Looked up for all parts first: taking in the new left half displaces the parent, whose leader still leads the right one.
+        let parts: Vec<RegionInfo> = regions.into_iter().map(|part| self.with_known_leader(part)).collect();
         for part in &parts {
             part.validate()?;
         }
         for part in parts {
-            match self.put_known_leader(part) {
+            if self.regions.get(part.id()).is_some_and(|known| known.epoch() == part.epoch()) {
+                continue;
+            }
+            match self.put_region(part) {
                 Ok(()) | Err(Error::StaleRegion { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -218,20 +222,16 @@ impl<E: Engine> Cluster<E> {
         Ok(())
     }
 
-    /// Takes new metadata in, with everything else as it was known of the region.
-    fn put_known_leader(&mut self, part: RegionInfo) -> Result<()> {
-        let Some(known) = self.regions.get(part.id()) else { return self.put_region(part) };
-        if known.epoch() == part.epoch() {
-            return Ok(());
-        }
-        let still_peer = |leader: &metapb::Peer| part.meta.peers.iter().any(|peer| peer.id == leader.id);
-        let region = RegionInfo {
-            meta: part.meta.clone(),
-            leader: known.leader.filter(still_peer),
-            term: known.term,
+    /// New metadata, with the leader as far as it is known and still a peer.
+    fn with_known_leader(&self, meta: Region) -> RegionInfo {
+        let known = self.regions.get(meta.id);
+        let still_peer = |leader: &metapb::Peer| meta.peers.iter().any(|peer| peer.id == leader.id);
+        RegionInfo {
+            leader: known.and_then(|known| known.leader).filter(still_peer),
+            term: known.map_or(0, |known| known.term),
+            meta,
             ..RegionInfo::default()
-        };
-        self.put_region(region)
+        }
     }
 
     /// Accepts a region into the tree, and onto the disk if its metadata changed.
