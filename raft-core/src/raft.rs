@@ -18,6 +18,9 @@ use crate::replication::Uncommitted;
 use crate::rng::Rng;
 use crate::{Config, Error, MemberStatus, ReadState, Result, Status, Storage};
 
+/// No honest node ever counts this far; larger numbers would overflow when they are counted up.
+const LARGEST_POSITION: u64 = u64::MAX / 2;
+
 /// What a node currently is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
@@ -311,14 +314,19 @@ impl<S: Storage> Raft<S> {
         if message.to != 0 && message.to != self.id {
             return Err("for another node");
         }
+        let snapshot = message.snapshot.as_ref().and_then(|s| s.metadata.as_ref());
+        let positions = [message.term, message.index, message.log_term, snapshot.map_or(0, |m| m.index)];
+        if positions.iter().any(|position| *position > LARGEST_POSITION) {
+            return Err("term or index out of range");
+        }
         if !is_handled(msg_type) {
             return Err("type is not supported");
         }
         if msg_type == MessageType::MsgAppend && !is_consecutive(message) {
             return Err("entries are not consecutive");
         }
-        if msg_type == MessageType::MsgSnapshot && message.snapshot.as_ref().is_none_or(|s| s.metadata.is_none()) {
-            return Err("snapshot without metadata");
+        if msg_type == MessageType::MsgSnapshot && snapshot.is_none_or(|m| m.term > message.term) {
+            return Err("snapshot without metadata or of a later term");
         }
         Ok(())
     }
@@ -422,8 +430,8 @@ fn is_consecutive(message: &Message) -> bool {
     let (mut index, mut term) = (message.index, message.log_term);
     term <= message.term
         && message.entries.iter().all(|entry| {
-            let follows = index.checked_add(1) == Some(entry.index) && entry.term >= term && entry.term <= message.term;
+            let follows = entry.index == index + 1 && entry.term >= term && entry.term <= message.term;
             (index, term) = (entry.index, entry.term);
-            follows && entry.index < u64::MAX
+            follows
         })
 }

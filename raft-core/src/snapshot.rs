@@ -43,12 +43,15 @@ impl<S: Storage> Raft<S> {
         // lab:end
     }
 
-    /// An acknowledgement of a follower that a snapshot is on its way to: if it connects to our log, go on from there.
+    /// An acknowledgement of a follower that a snapshot is on its way to: if its log connects to ours, by the snapshot or otherwise, go on
+    /// from there. If the log was compacted further meanwhile, probing will find out that it needs another snapshot.
     pub(crate) fn leave_snapshot(&mut self, id: u64) {
         let first_index = self.first_index();
         let Some(progress) = self.tracker.get_mut(id) else { return };
         if progress.matched + 1 >= first_index {
             progress.become_replicate();
+        } else if progress.matched >= progress.pending_snapshot {
+            progress.become_probe();
         }
     }
 

@@ -285,11 +285,11 @@ impl<S: Storage> RaftLog<S> {
         self.applied = index;
     }
 
-    /// A snapshot for node `to`, from the storage, or the one that was just received and is not on disk yet.
+    /// A snapshot for node `to`, new enough for the log to go on behind it.
     pub fn snapshot(&self, to: u64) -> Result<Snapshot> {
         match self.unstable.snapshot() {
             Some(_) => Err(Error::SnapshotTemporarilyUnavailable),
-            None => self.store.snapshot(self.applied, to),
+            None => self.store.snapshot(self.first_index()? - 1, to),
         }
     }
 
