@@ -1,7 +1,7 @@
 //! Many raft groups on one store.
 //!
 //! The crate is *step-driven*: every stage below is a plain struct whose `round` method takes what has arrived, works on it and
-//! returns. No stage owns a thread, reads a clock or opens a socket; what is outside comes through the traits of [`env`]. Two
+//! returns. No stage owns a thread, reads a clock or opens a socket; what is outside comes through the traits of [`mod@env`]. Two
 //! drivers run the same stages: [`threads`] gives each its own thread, and the simulator of the `test-raftstore` crate runs all
 //! stages of all stores on one thread, in an order drawn from a seed.
 //!
