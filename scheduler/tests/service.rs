@@ -111,7 +111,7 @@ async fn stores_are_registered_found_and_listed() {
     let stats = Some(StoreStats { store_id: 3, capacity: 100, ..Default::default() });
     let beat = client.store_heartbeat(StoreHeartbeatRequest { header: header(), stats }).await.unwrap().into_inner();
     fine(beat.header);
-    assert_eq!(beat.state(), metapb::NodeState::Serving);
+    assert_eq!(beat.state, metapb::NodeState::Serving as i32);
     let found = client.get_store(GetStoreRequest { header: header(), store_id: 3 }).await.unwrap().into_inner();
     assert_eq!(found.stats.unwrap().capacity, 100);
     assert_eq!(found.store.unwrap().last_heartbeat, 5_000_000_000_000);
