@@ -28,29 +28,29 @@ impl<E: Engine> Standalone<E> {
         &self.engine
     }
 
-    // lab:begin 1 standalone::snapshot_reader hint="a reader is a snapshot: what is written later must not show; one node owns all keys"
     fn snapshot_reader(&self) -> Result<RegionReader<E::Snapshot>> {
+        // lab:begin 1 standalone::snapshot_reader  hint="a reader is a snapshot: what is written later must not show; one node owns all keys"
         Ok(RegionReader::unbounded(self.engine.snapshot()))
+        // lab:end
     }
-    // lab:end
 
-    // lab:begin 1 standalone::write_now hint="one batch for all changes, in order, synced; several writers may be here at once"
     fn write_now(&self, modifies: Vec<Modify>) -> Result<()> {
+        // lab:begin 1 standalone::write_now  hint="one batch for all changes, in order, synced; several writers may be here at once"
         let _shared = self.writes.read().expect("invariant: no writer panics while it holds the lock");
         self.engine.write(modifies.into_iter().collect::<WriteBatch>(), Durability::Sync)
+        // lab:end
     }
-    // lab:end
 
-    // lab:begin 1 standalone::swap_now hint="take the lock alone, decide with raw::compare_and_swap, write what it returns"
     fn swap_now(&self, cas: CompareAndSwap) -> Result<CasOutcome> {
+        // lab:begin 1 standalone::swap_now  hint="take the lock alone, decide with raw::compare_and_swap, write what it returns"
         let _alone = self.writes.write().expect("invariant: no writer panics while it holds the lock");
         let (outcome, op) = raw::compare_and_swap(&self.engine, cas)?;
         if let Some(op) = op {
             self.engine.write(WriteBatch::from_iter([op]), Durability::Sync)?;
         }
         Ok(outcome)
+        // lab:end
     }
-    // lab:end
 }
 
 impl<E: Engine> Storage for Standalone<E> {

@@ -72,6 +72,28 @@ fn a_raft_log_survives_reopenings_with_recycled_files() {
     }
 }
 
+/// A file that does not grow is the whole point: its size on disk is settled when the database opens.
+#[test]
+fn a_primed_log_file_is_overwritten_not_extended() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = RocksOptions { write_buffer_bytes: 1 << 20, primed_wal_files: 2, ..RocksOptions::raft_log() };
+    for _ in 0..2 {
+        let engine = RocksEngine::open(folder.path(), options.clone()).unwrap();
+        let log = files_with(folder.path(), ".log").pop().expect("a log file");
+        let len = || std::fs::metadata(&log).unwrap().len();
+        let before = len();
+        assert!(before >= (1 << 20) / 8 * 7, "the file in use has only {before} bytes");
+        for index in 0u64..1000 {
+            let mut batch = WriteBatch::new();
+            batch.put(Cf::Default, index.to_be_bytes().to_vec(), vec![1; 300]);
+            engine.write(batch, Durability::Buffered).unwrap();
+        }
+        engine.sync().unwrap();
+        assert_eq!(len(), before);
+        assert_eq!(files_with(folder.path(), ".log").pop(), Some(log.clone()), "the log was not switched");
+    }
+}
+
 #[test]
 fn a_folder_in_use_is_named() {
     let folder = tempfile::tempdir().unwrap();

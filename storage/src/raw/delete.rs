@@ -9,13 +9,13 @@ use crate::{Modify, Result, Storage};
 
 impl<S: Storage> RawStore<S> {
     /// Removes `key`.
-    // lab:begin 1 raw::delete hint="check the request, write one Modify::Delete"
     pub async fn delete(&self, ctx: &kvrpcpb::Context, cf: &str, key: Bytes) -> Result<()> {
+        // lab:begin 1 raw::delete  hint="check the request, write one Modify::Delete"
         let cf = raw_cf(cf)?;
         self.limits.check_key(&key)?;
         self.storage.write(ctx, vec![Modify::Delete { cf, key }]).await
+        // lab:end
     }
-    // lab:end
 
     /// Removes all `keys` in one atomic write.
     pub async fn batch_delete(&self, ctx: &kvrpcpb::Context, cf: &str, keys: Vec<Bytes>) -> Result<()> {

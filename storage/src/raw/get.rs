@@ -8,8 +8,8 @@ use crate::{Reader, Result, Storage};
 
 impl<S: Storage> RawStore<S> {
     /// The value of `key`, or `None` if there is none. Absence is not an error.
-    // lab:begin 1 raw::get hint="check the request, take a reader, look the key up; an expired value is absent"
     pub async fn get(&self, ctx: &kvrpcpb::Context, cf: &str, key: &[u8]) -> Result<Option<Bytes>> {
+        // lab:begin 1 raw::get  hint="check the request, take a reader, look the key up; an expired value is absent"
         let cf = raw_cf(cf)?;
         self.limits.check_key(key)?;
         let region = self.storage.reader(ctx).await?;
@@ -18,8 +18,8 @@ impl<S: Storage> RawStore<S> {
             Some(stored) => value::live(&stored, self.now()),
             None => Ok(None),
         }
+        // lab:end
     }
-    // lab:end
 
     /// The pairs of those `keys` that have a value, in the order of the request.
     pub async fn batch_get(&self, ctx: &kvrpcpb::Context, cf: &str, keys: &[Bytes]) -> Result<Vec<Pair>> {

@@ -8,15 +8,15 @@ use crate::{Error, Modify, Result, Storage};
 
 impl<S: Storage> RawStore<S> {
     /// Sets `key` to `value`; it expires after `ttl` seconds, or never if that is 0.
-    // lab:begin 1 raw::put hint="check the request, encode the value with its expiry, write one Modify::Put"
     pub async fn put(&self, ctx: &kvrpcpb::Context, cf: &str, key: Bytes, value: Bytes, ttl: u64) -> Result<()> {
+        // lab:begin 1 raw::put  hint="check the request, encode the value with its expiry, write one Modify::Put"
         let cf = raw_cf(cf)?;
         self.limits.check_key(&key)?;
         self.limits.check_value(&value)?;
         let value = value::encode(&value, value::expiry(self.now(), ttl));
         self.storage.write(ctx, vec![Modify::Put { cf, key, value }]).await
+        // lab:end
     }
-    // lab:end
 
     /// Sets all `pairs` in one atomic write; of equal keys the last wins. `ttls` is empty (no pair expires), holds one time to live
     /// for all pairs, or one for each.

@@ -36,8 +36,8 @@ impl Scan {
 impl<S: Storage> RawStore<S> {
     /// The first `limit` live pairs of the part of the range that lies in the region, in the order of the scan. An empty range or a
     /// limit of 0 gives no pairs; a range whose bounds are the wrong way round is an error.
-    // lab:begin 1 raw::scan hint="validate, take a reader, then see scan_region"
     pub async fn scan(&self, ctx: &kvrpcpb::Context, cf: &str, scan: &Scan) -> Result<Vec<Pair>> {
+        // lab:begin 1 raw::scan  hint="validate, take a reader, then see scan_region"
         let cf = raw_cf(cf)?;
         self.check_scan(scan)?;
         if scan.limit == 0 {
@@ -45,8 +45,8 @@ impl<S: Storage> RawStore<S> {
         }
         let region = self.storage.reader(ctx).await?;
         scan_region(&region, cf, scan, self.now(), &mut self.limits.response_budget())
+        // lab:end
     }
-    // lab:end
 
     /// Runs several scans on the same view and returns their pairs one after the other. Each has its own limit.
     pub async fn batch_scan(&self, ctx: &kvrpcpb::Context, cf: &str, scans: &[Scan]) -> Result<Vec<Pair>> {
@@ -73,7 +73,6 @@ impl<S: Storage> RawStore<S> {
 }
 
 /// Scans the part of the range that lies in the region.
-// lab:begin 1 raw::scan_region hint="clamp the range, walk a cursor from its near end, skip what has expired, ask for status at the end"
 fn scan_region<R: Reader>(
     region: &RegionReader<R>,
     cf: Cf,
@@ -81,6 +80,7 @@ fn scan_region<R: Reader>(
     now: u64,
     budget: &mut ResponseBudget,
 ) -> Result<Vec<Pair>> {
+    // lab:begin 1 raw::scan_region  hint="clamp the range, walk a cursor from its near end, skip what has expired, ask for status at the end"
     let mut pairs = Vec::new();
     let (lower, upper) = scan.bounds();
     let Some((lower, upper)) = region.clamp(lower, upper) else { return Ok(pairs) };
@@ -105,5 +105,5 @@ fn scan_region<R: Reader>(
     }
     cursor.status()?;
     Ok(pairs)
+    // lab:end
 }
-// lab:end
