@@ -52,16 +52,20 @@ test-project%: setup ## run the graded tests of one project of the lab, as in te
 	@cargo run -q -p xtask -- test-project $*
 
 .PHONY: sim
-sim: setup ## run simulated seeds (SEEDS=0..200)
-	TINYKV_SIM_SEEDS=$(SEEDS) cargo test --workspace --test sim -- --nocapture
+sim: setup ## run simulated clusters under faults (SEEDS=0..200)
+	cargo run -p test-raftstore --bin sim -- --seeds $(SEEDS)
 
 .PHONY: replay
-replay: setup ## run one simulated seed again (SEED=7)
-	TINYKV_SIM_SEEDS=$(SEED)..$$(($(SEED) + 1)) cargo test --workspace --test sim -- --nocapture
+replay: setup ## run one simulated seed again, twice (SEED=7 TRACE=file)
+	cargo run -p test-raftstore --bin sim -- --replay $(or $(SEED),$(error which one? make replay SEED=7)) $(if $(TRACE),--trace $(TRACE))
 
 .PHONY: test-crash
 test-crash: build ## kill and restart real processes under load (ROUNDS=20)
 	TINYKV_CRASH_ROUNDS=$(ROUNDS) cargo test --workspace --test crash -- --nocapture
+
+.PHONY: soak
+soak: build ## memory of the stores, idle and under load (SECONDS=600 OUT=folder)
+	OUT=$(if $(OUT),$(abspath $(OUT))) cargo bench --profile dev --workspace --bench soak
 
 .PHONY: bench-etcd
 bench-etcd: build ## compare with etcd on this machine (OUT=folder for etcd.json)

@@ -135,7 +135,6 @@ launch() {
     command=("$binaries/tinykv-server" --addr "$address" --status-addr "127.0.0.1:$(status_port_of "$member")"
       --scheduler "127.0.0.1:$PD_PORT")
   fi
-  mkdir -p "$DATA/$member"
   setsid "${command[@]}" --data-dir "$DATA/$member" </dev/null >>"$(log_of "$member")" 2>&1 9>&- &
   pid=$!
   printf '%s %s\n' "$pid" "$(start_time "$pid")" >"$DATA/run/$member.pid"

@@ -26,7 +26,6 @@ pub struct Project {
     /// Arguments that make `cargo test` select the crate of the tests.
     pub cargo: Vec<String>,
     /// The graded tests.
-    #[serde(rename = "test")]
     pub tests: Vec<Test>,
 }
 

@@ -92,12 +92,13 @@ fn execute(project: &Project, paths: &BTreeSet<String>) -> Result<BTreeMap<Strin
 /// Prints a line per graded test and the sum.
 fn report(project: &Project, paths: &BTreeSet<String>, passed: &BTreeMap<String, bool>) -> Result<()> {
     let (mut points, mut possible, mut failed) = (0, 0, 0);
+    let width = project.tests.iter().map(|test| test.name.len()).max().unwrap_or_default();
     println!();
     for test in &project.tests {
         let mut all = paths.iter().filter(|path| name_of(path) == test.name);
         let pass = all.all(|path| passed.get(path) == Some(&true));
         let earned = if pass { test.points } else { 0 };
-        println!("{:>4} of {:<3} {:<4} {:<28} {}", earned, test.points, mark(pass), test.name, test.title);
+        println!("{:>4} of {:<3} {:<4} {:<width$}  {}", earned, test.points, mark(pass), test.name, test.title);
         points += earned;
         possible += test.points;
         failed += usize::from(!pass);
