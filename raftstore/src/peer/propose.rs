@@ -132,12 +132,14 @@ impl<E: Engine> Peer<E> {
         }
     }
 
-    /// Takes the proposals whose fate is decided now that everything up to `index` is committed. Those whose entry did not win
-    /// its place are refused: another entry stands at their index for ever.
+    /// Takes the proposals whose fate is decided now that these entries are committed, and refuses those that have lost.
+    ///
+    /// Terms never fall along a log. So once an entry of a later term is committed, a proposal of an earlier term that lies behind
+    /// it can never be: the client need not wait until the log has grown to that index again, which may be never.
     pub(super) fn take_decided(&mut self, entries: &[proto::eraftpb::Entry]) -> Vec<Proposal> {
         let mut won = Vec::new();
         for entry in entries {
-            while self.proposals.front().is_some_and(|p| p.index <= entry.index) {
+            while self.proposals.front().is_some_and(|p| (p.term, p.index) <= (entry.term, entry.index)) {
                 let proposal = self.proposals.pop_front().expect("invariant: the front was just seen");
                 if (proposal.index, proposal.term) == (entry.index, entry.term) {
                     won.push(proposal);

@@ -127,6 +127,9 @@ impl<E: Engine> PeerStorage<E> {
 
     fn read_entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>> {
         let (start, end) = (keys::raft_log(self.region_id, low), keys::raft_log(self.region_id, high));
+        let missing = |index| {
+            Error::Corrupted(format!("region {}: log entry {index} is missing in the raft engine", self.region_id))
+        };
         let mut cursor = self.raft.cursor(Cf::Default, Some(&start), Some(&end))?;
         let (mut entries, mut bytes) = (Vec::new(), 0);
         cursor.seek_to_first();
@@ -138,15 +141,15 @@ impl<E: Engine> PeerStorage<E> {
             let entry = decode::<Entry>(Bytes::copy_from_slice(cursor.value()), cursor.key())?;
             let expected = low + entries.len() as u64;
             if entry.index != expected {
-                return Err(Error::Corrupted(format!(
-                    "region {}: log entry {expected} is missing in the raft engine",
-                    self.region_id
-                )));
+                return Err(missing(expected));
             }
             entries.push(entry);
             cursor.next();
         }
         cursor.status()?;
+        if entries.is_empty() && low < high {
+            return Err(missing(low));
+        }
         Ok(entries)
     }
 }

@@ -125,6 +125,23 @@ fn an_isolated_leader_acknowledges_nothing_and_its_writes_are_refused_once_they_
 }
 
 #[test]
+fn a_lost_write_is_refused_even_if_the_log_never_grows_to_its_index_again() {
+    let (mut cluster, old) = elected(Layout::default());
+    cluster.isolated.insert(old);
+    let mut lost = Vec::new();
+    for i in 0..20 {
+        lost.push(cluster.write(cluster.header(old), vec![put(&format!("k{i}"), "lost")]));
+        cluster.settle();
+    }
+    cluster.elect(Some(old));
+    cluster.isolated.clear();
+    cluster.tick(40); // the new leader's log has one entry more than what both had, and nobody writes
+    for write in lost {
+        assert!(matches!(write.error(), Error::StaleCommand));
+    }
+}
+
+#[test]
 fn requests_for_the_wrong_store_peer_leader_term_or_epoch_are_refused() {
     let (mut cluster, leader) = elected(Layout::default());
     let header = cluster.header(leader);
