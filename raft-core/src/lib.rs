@@ -1,4 +1,82 @@
 //! Raft consensus for one group of nodes, and nothing else.
+//!
+//! This crate is a state machine. It starts no thread, reads no clock, opens no file and no socket, and draws its random numbers from a
+//! seed: the same inputs give the same outputs, bit for bit. Its owner brings all that is missing, and drives a [`RawNode`] with four
+//! kinds of input:
+//!
+//! | input | when |
+//! |---|---|
+//! | [`RawNode::tick`] | at a steady pace; elections and heartbeats are counted in ticks |
+//! | [`RawNode::step`] | a message of another node has arrived |
+//! | [`RawNode::propose`], [`RawNode::read_index`] | a client wants something |
+//! | [`RawNode::on_persisted`], [`RawNode::advance_apply_to`] | the disk or the state machine has finished something |
+//!
+//! What follows from them is collected in a [`Ready`]: entries and a hard state to write, messages to send, committed entries to apply,
+//! reads that may be answered. The order in which this is to be done is the contract between both sides; [`ready`] has it in full. The
+//! gist: **what a node says must be on its disk before it says it**, except that a leader may replicate entries while it writes them.
+//!
+//! # The synchronous form
+//!
+//! Whoever writes, sends and applies one Ready completely before taking the next one calls [`RawNode::advance`] and is done:
+//!
+//! ```
+//! use raft_core::{Config, MemStorage, RawNode};
+//!
+//! let logger = slog::Logger::root(slog::Discard, slog::o!());
+//! let config = Config { id: 1, seed: 7, ..Config::default() };
+//! let mut node = RawNode::new(&config, MemStorage::with_voters([1]), &logger)?;
+//!
+//! // A group of one elects itself as soon as its time has come.
+//! while !node.raft.is_leader() {
+//!     node.tick();
+//! }
+//! let mut applied = Vec::new();
+//! node.propose("".into(), "hello".into())?;
+//! while node.has_ready() {
+//!     let ready = node.ready();
+//!     // 1. what may leave at once: send(ready.messages)
+//!     // 2. write, and wait for the disk if `must_sync` says so
+//!     node.mut_store().append(&ready.entries);
+//!     if let Some(hard_state) = ready.hard_state {
+//!         node.mut_store().set_hard_state(hard_state);
+//!     }
+//!     // 3. what had to wait for the disk: send(ready.persisted_messages)
+//!     // 4. apply
+//!     applied.extend(ready.committed_entries.iter().map(|entry| entry.data.clone()));
+//!     node.advance(ready);
+//! }
+//! assert_eq!(applied, ["", "hello"]); // A leader's first entry is empty.
+//! # Ok::<(), raft_core::Error>(())
+//! ```
+//!
+//! # The asynchronous form
+//!
+//! A fast store does not wait. It takes Ready after Ready, hands the writes to a log writer that joins those of many groups into one
+//! fsync, and reports by number: `on_persisted(n)` says that all Readies up to `n` are durable. Entries that are on their way stay
+//! readable in memory, and if a new leader replaces them before they have arrived, the late report is believed only for what is still
+//! true. Committed entries are handed out once this node itself has them on disk.
+//!
+//! # Where to find what
+//!
+//! | file | what it decides |
+//! |---|---|
+//! | `election.rs` | who leads (project 2AA) |
+//! | `replication.rs`, `log/` | what is in the log and what is committed (project 2AB) |
+//! | `raw_node.rs`, `ready.rs` | what the owner has to do, and in which order (project 2AC) |
+//! | `snapshot.rs` | how a node catches up when the log does not reach back far enough (project 2C) |
+//! | `read_index.rs` | reads without log entries |
+//! | `progress/` | how fast to send to whom |
+//! | `quorum/` | who must agree |
+//! | `raft.rs` | the state, the clock, and the way of a message to the code above |
+//! | `storage.rs` | where the owner keeps the log |
+//!
+//! # When something is wrong
+//!
+//! Nothing that comes over the network makes a node panic: what makes no sense is ignored and logged. A broken invariant does: the panic
+//! names the rule (`R-ORDER`, `R-MONO`, ...) and the node. So does a storage that cannot return what it said it has.
+
+#![deny(missing_docs)]
+
 mod config;
 mod election;
 mod error;

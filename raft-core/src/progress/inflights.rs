@@ -32,6 +32,11 @@ impl Inflights {
         self.messages.len()
     }
 
+    /// True when nothing is on its way.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
     /// Remembers a message whose entries end at `last_index`.
     pub fn add(&mut self, last_index: u64, bytes: u64) {
         debug_assert!(self.messages.back().is_none_or(|(last, _)| *last < last_index), "window out of order");

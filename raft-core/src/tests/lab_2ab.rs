@@ -14,7 +14,7 @@ fn leader_start_replication_2ab() {
     let new = Entry { data: "some data".into(), ..entry(last + 1, 1) };
     let ready = node.raw.ready();
     assert_eq!(node.raw.raft.committed(), last, "nothing is committed before anybody has it");
-    assert_eq!(ready.entries, [new.clone()]);
+    assert_eq!(ready.entries, std::slice::from_ref(&new));
     let expected = [2, 3].map(|to| Message {
         index: last,
         log_term: 1,

@@ -68,9 +68,9 @@ fn log_replication_2ab() {
     for (rounds, committed) in [(1, 2), (2, 4)] {
         let mut network = Network::of(3);
         let data: [&'static [u8]; 2] = [b"first", b"second"];
-        for round in 0..rounds {
-            network.campaign(round as u64 + 1);
-            assert!(network.propose(round as u64 + 1, data[round]));
+        for (leader, data) in (1..).zip(&data[..rounds]) {
+            network.campaign(leader);
+            assert!(network.propose(leader, data));
         }
         for (id, node) in &network.nodes {
             assert_eq!(node.raw.raft.committed(), committed, "node {id}");
