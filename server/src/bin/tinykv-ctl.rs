@@ -1,0 +1,117 @@
+//! `tinykv-ctl`: looks at a cluster and touches single keys, from a terminal.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use server::ctl::{self, Ctl};
+
+/// Looks at a tinykv cluster and reads and writes single keys.
+///
+/// Keys and values are plain text; bytes that are not printable are written \xNN.
+#[derive(Parser, Debug)]
+#[command(name = "tinykv-ctl", version)]
+struct Flags {
+    /// Address of the scheduler; several are separated by commas.
+    #[arg(long, global = true, value_name = "HOST:PORT", value_delimiter = ',', default_value = "127.0.0.1:2379")]
+    scheduler: Vec<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Reads and writes keys of the raw API.
+    #[command(subcommand)]
+    Raw(Raw),
+    /// Stores of the cluster.
+    #[command(subcommand)]
+    Store(List),
+    /// Regions of the cluster.
+    #[command(subcommand)]
+    Region(List),
+    /// One page about the whole cluster.
+    Status,
+}
+
+#[derive(Subcommand, Debug)]
+enum Raw {
+    /// Prints the value of a key; exit code 1 if there is none.
+    Get { key: String },
+    /// Sets a key.
+    Put {
+        key: String,
+        value: String,
+        /// Seconds until it expires; 0 = never.
+        #[arg(long, default_value_t = 0)]
+        ttl: u64,
+    },
+    /// Removes a key.
+    Delete { key: String },
+    /// Prints keys and values in order.
+    Scan {
+        /// First key.
+        #[arg(default_value = "")]
+        start: String,
+        /// End, exclusive; empty = to the last key.
+        #[arg(default_value = "")]
+        end: String,
+        /// Most pairs to print.
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+        /// Print the keys alone.
+        #[arg(long)]
+        keys_only: bool,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum List {
+    /// One line for each.
+    List,
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("tinykv-ctl: cannot start: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(flags)) {
+        Ok(Some(text)) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Ok(None) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("tinykv-ctl: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The text to print; `None` = nothing was found.
+async fn run(flags: Flags) -> ctl::Result<Option<String>> {
+    let ctl = Ctl::connect(flags.scheduler).await?;
+    let bytes = |text: &str| ctl::unescape(text);
+    Ok(match flags.command {
+        Command::Raw(Raw::Get { key }) => ctl.get(bytes(&key)?).await?.map(|value| ctl::escape(&value) + "\n"),
+        Command::Raw(Raw::Put { key, value, ttl }) => {
+            ctl.put(bytes(&key)?, bytes(&value)?, ttl).await?;
+            Some("ok\n".to_owned())
+        }
+        Command::Raw(Raw::Delete { key }) => {
+            ctl.delete(bytes(&key)?).await?;
+            Some("ok\n".to_owned())
+        }
+        Command::Raw(Raw::Scan { start, end, limit, keys_only }) => {
+            let pairs = ctl.scan(bytes(&start)?, bytes(&end)?, limit, keys_only).await?;
+            Some(ctl::print_pairs(&pairs, keys_only))
+        }
+        Command::Store(List::List) => Some(ctl.stores().await?),
+        Command::Region(List::List) => Some(ctl.regions().await?),
+        Command::Status => Some(ctl.status().await?),
+    })
+}
