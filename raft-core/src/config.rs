@@ -27,6 +27,13 @@ pub struct Config {
     pub max_uncommitted_size: u64,
     /// Limit in bytes of the committed entries in one `Ready`; at least one entry is always handed out. 0 means one entry a `Ready`.
     pub max_committed_size_per_ready: u64,
+    /// A leader with nothing else to send does not tell its followers that the commit index has moved: they learn it with the next
+    /// entries or the next heartbeat. Saves a message to each follower for every commit; followers apply a little later.
+    pub skip_commit_broadcast: bool,
+    /// Whether a node asks if it could win before it starts an election, so that one that was cut off does not depose a leader.
+    pub pre_vote: bool,
+    /// Whether a leader that reaches no quorum steps down, and nodes that hear a leader refuse to vote for another one.
+    pub check_quorum: bool,
     /// Seed of the node's random numbers (election timeouts). The same seed and the same inputs give the same node.
     pub seed: u64,
 }
@@ -43,6 +50,9 @@ impl Default for Config {
             max_inflight_bytes: 64 << 20,
             max_uncommitted_size: 64 << 20,
             max_committed_size_per_ready: 8 << 20,
+            skip_commit_broadcast: false,
+            pre_vote: false,
+            check_quorum: false,
             seed: 0,
         }
     }
@@ -58,6 +68,8 @@ impl Config {
             max_inflight_bytes: 0,
             max_uncommitted_size: 0,
             max_committed_size_per_ready: u64::MAX,
+            pre_vote: false,
+            check_quorum: false,
             ..Config::default()
         }
     }

@@ -80,22 +80,36 @@ impl<S: Storage> Raft<S> {
         // lab:end
     }
 
-    /// Starts an election, unless this node leads already or may not lead.
+    /// Tries to become leader, unless this node leads already or may not lead.
     pub(crate) fn campaign(&mut self) {
         if self.is_leader() || !self.is_promotable() {
             debug!(self.logger, "does not campaign"; "role" => ?self.role);
-            return;
+        } else if self.config.pre_vote {
+            self.start_pre_election();
+        } else {
+            self.start_election();
         }
-        // lab:begin 2AA election::campaign  hint="become candidate, count the own vote, ask all other voters; a group of one has won already"
+    }
+
+    /// Starts an election.
+    pub(crate) fn start_election(&mut self) {
+        // lab:begin 2AA election::start_election  hint="become candidate, count the own vote, ask the others; a group of one has won already"
         self.become_candidate();
         if self.tracker.record_vote(self.id, true) == VoteResult::Won {
             self.become_leader();
             return;
         }
+        self.ask_for_votes(MessageType::MsgRequestVote, self.term);
+        // lab:end
+    }
+
+    /// Asks all other voters for their vote in `term`, and tells them where our log ends.
+    pub(crate) fn ask_for_votes(&mut self, msg_type: MessageType, term: u64) {
+        // lab:begin 2AA election::ask_for_votes  hint="self.message() builds a message, self.msgs takes it; the log's end matters in project 2AB"
         let (index, log_term) = (self.log.last_index(), self.log.last_term());
         let voters: Vec<u64> = self.tracker.voters().ids().filter(|id| *id != self.id).collect();
         for to in voters {
-            let request = Message { index, log_term, ..self.message(MessageType::MsgRequestVote, to) };
+            let request = Message { term, index, log_term, ..self.message(msg_type, to) };
             self.msgs.push(request);
         }
         // lab:end

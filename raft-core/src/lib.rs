@@ -64,6 +64,7 @@
 //! | `replication.rs`, `log/` | what is in the log and what is committed (project 2AB) |
 //! | `raw_node.rs`, `ready.rs` | what the owner has to do, and in which order (project 2AC) |
 //! | `snapshot.rs` | how a node catches up when the log does not reach back far enough (project 2C) |
+//! | `prevote.rs`, `check_quorum.rs` | how a group is kept from needless elections, and from a leader that reaches nobody |
 //! | `read_index.rs` | reads without log entries |
 //! | `progress/` | how fast to send to whom |
 //! | `quorum/` | who must agree |
@@ -77,11 +78,13 @@
 
 #![deny(missing_docs)]
 
+mod check_quorum;
 mod config;
 mod election;
 mod error;
 mod invariant;
 mod log;
+mod prevote;
 pub mod progress;
 pub mod quorum;
 mod raft;

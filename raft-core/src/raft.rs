@@ -2,7 +2,7 @@
 //!
 //! [`Raft`] is a state machine: ticks and messages go in, and what is to be sent, written and applied piles up inside until
 //! [`crate::RawNode::ready`] takes it out. It belongs to one thread and never blocks. The parts of the algorithm have a file each:
-//! `election.rs`, `replication.rs`, `snapshot.rs`, `read_index.rs`; they are all `impl Raft`.
+//! `election.rs`, `replication.rs`, `snapshot.rs`, `read_index.rs`, `prevote.rs`, `check_quorum.rs`; they are all `impl Raft`.
 //!
 //! Input is never trusted: a message of an unknown type, from a stranger, for somebody else, with a hole in its entries or with an index
 //! from the future is ignored and logged. Invariants: R-MONO (the term never goes back), R-ELECT (a leader follows nobody in its term).
@@ -27,6 +27,8 @@ pub enum Role {
     /// Follows a leader, or waits for one.
     #[default]
     Follower,
+    /// Asks whether it could be elected.
+    PreCandidate,
     /// Asks for votes.
     Candidate,
     /// Leads.
@@ -231,8 +233,8 @@ impl<S: Storage> Raft<S> {
     /// One tick of the clock. Returns true if it made something to do.
     pub fn tick(&mut self) -> bool {
         match self.role {
-            Role::Leader => self.tick_heartbeat(),
-            Role::Follower | Role::Candidate => self.tick_election(),
+            Role::Leader => self.tick_check_quorum() || self.tick_heartbeat(),
+            Role::Follower | Role::PreCandidate | Role::Candidate => self.tick_election(),
         }
     }
 
@@ -276,9 +278,15 @@ impl<S: Storage> Raft<S> {
             return Ok(());
         }
         if message.term > self.term {
-            let leader = if is_from_leader(msg_type) { message.from } else { 0 };
-            debug!(self.logger, "higher term"; "term" => message.term, "from" => message.from, "own_term" => self.term);
-            self.become_follower(message.term, leader);
+            if self.is_content_with_leader(msg_type, &message) {
+                return Ok(());
+            }
+            if !Self::is_about_future_term(msg_type, &message) {
+                let leader = if is_from_leader(msg_type) { message.from } else { 0 };
+                debug!(self.logger, "higher term";
+                    "term" => message.term, "from" => message.from, "own_term" => self.term);
+                self.become_follower(message.term, leader);
+            }
         } else if message.term < self.term {
             self.answer_old_term(msg_type, &message);
             return Ok(());
@@ -338,9 +346,12 @@ impl<S: Storage> Raft<S> {
                 let answer = self.message(MessageType::MsgAppendResponse, message.from);
                 self.msgs.push(answer);
             }
-            MessageType::MsgRequestVote => {
-                let answer =
-                    Message { reject: true, ..self.message(MessageType::MsgRequestVoteResponse, message.from) };
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
+                let response = match msg_type {
+                    MessageType::MsgRequestVote => MessageType::MsgRequestVoteResponse,
+                    _ => MessageType::MsgRequestPreVoteResponse,
+                };
+                let answer = Message { reject: true, ..self.message(response, message.from) };
                 self.msgs.push(answer);
             }
             _ => {}
@@ -355,7 +366,7 @@ impl<S: Storage> Raft<S> {
                     "from" => message.from, "term" => message.term);
                 return;
             }
-            if self.role == Role::Candidate {
+            if self.role != Role::Follower {
                 self.become_follower(message.term, message.from);
             }
             self.leader_id = message.from;
@@ -364,6 +375,8 @@ impl<S: Storage> Raft<S> {
         match (msg_type, self.role) {
             (MessageType::MsgRequestVote, _) => self.handle_request_vote(message),
             (MessageType::MsgRequestVoteResponse, Role::Candidate) => self.handle_vote_response(message),
+            (MessageType::MsgRequestPreVote, _) => self.handle_request_pre_vote(message),
+            (MessageType::MsgRequestPreVoteResponse, Role::PreCandidate) => self.handle_pre_vote_response(message),
             (MessageType::MsgAppend, _) => self.handle_append(message),
             (MessageType::MsgHeartbeat, _) => self.handle_heartbeat(message),
             (MessageType::MsgSnapshot, _) => self.handle_snapshot(message),
@@ -421,8 +434,7 @@ pub(crate) fn is_response(msg_type: MessageType) -> bool {
 
 fn is_handled(msg_type: MessageType) -> bool {
     use MessageType::*;
-    is_from_leader(msg_type)
-        || matches!(msg_type, MsgAppendResponse | MsgHeartbeatResponse | MsgRequestVote | MsgRequestVoteResponse)
+    is_from_leader(msg_type) || is_response(msg_type) || matches!(msg_type, MsgRequestVote | MsgRequestPreVote)
 }
 
 /// True if the entries of an append follow each other and their terms are possible.

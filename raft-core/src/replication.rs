@@ -143,7 +143,9 @@ impl<S: Storage> Raft<S> {
     /// True if some follower could be sent entries or a commit index now.
     pub(crate) fn has_append_to_send(&self) -> bool {
         let (last, committed) = (self.log.last_index(), self.log.committed());
-        let can_use = |p: &Progress| !p.is_paused() && (p.next <= last || p.can_bump_commit(committed));
+        let tell_commit = !self.config.skip_commit_broadcast;
+        let can_use =
+            |p: &Progress| !p.is_paused() && (p.next <= last || (tell_commit && p.can_bump_commit(committed)));
         self.is_leader() && self.tracker.iter().any(|(id, p)| id != self.id && can_use(p))
     }
 
@@ -156,7 +158,9 @@ impl<S: Storage> Raft<S> {
         let mut id = 0;
         while let Some(to) = self.next_follower(id) {
             while self.send_append(to, false) {}
-            if self.tracker.get(to).is_some_and(|p| p.can_bump_commit(self.log.committed())) {
+            if !self.config.skip_commit_broadcast
+                && self.tracker.get(to).is_some_and(|p| p.can_bump_commit(self.log.committed()))
+            {
                 self.send_append(to, true);
             }
             id = to;

@@ -102,6 +102,16 @@ impl Tracker {
         self.voters.committed_index(|id| self.members.get(&id).map(|p| p.read_round))
     }
 
+    /// True if a quorum, `own` included, has spoken since the last call.
+    pub fn take_quorum_active(&mut self, own: u64) -> bool {
+        let active = |id| Some(id == own || self.members.get(&id).is_some_and(|p| p.recent_active));
+        let result = self.voters.vote_result(active);
+        for (id, progress) in &mut self.members {
+            progress.recent_active = *id == own;
+        }
+        result == VoteResult::Won
+    }
+
     /// Notes a vote, unless that node voted before, and tells how the election stands.
     pub fn record_vote(&mut self, id: u64, granted: bool) -> VoteResult {
         self.votes.entry(id).or_insert(granted);

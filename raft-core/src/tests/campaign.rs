@@ -48,6 +48,8 @@ fn start(id: u64, seed: u64, applied: u64, storage: MemStorage) -> RawNode<MemSt
         max_inflight_msgs: 4,
         max_size_per_msg: 100,
         max_committed_size_per_ready: 200,
+        pre_vote: seed % 2 == 1,
+        check_quorum: seed % 4 >= 2,
         ..Config::default()
     };
     RawNode::new(&config, storage, &logger()).expect("a storage that raft has written")

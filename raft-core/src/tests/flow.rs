@@ -223,3 +223,17 @@ fn append_behind_the_commit_index_is_answered_with_it() {
     let answers = node.exchange(append);
     assert_eq!(answers, [Message { index: 4, ..message(MessageType::MsgAppendResponse, 1, 2, 1) }]);
 }
+
+#[test]
+fn a_commit_alone_is_told_at_once_or_with_the_next_message() {
+    for skip in [false, true] {
+        let mut node = leader(&Config { skip_commit_broadcast: skip, ..config(1) });
+        node.propose(b"x");
+        let sent = to(2, &node.settle());
+        let answers = to(2, &node.exchange(accept(&sent[0])));
+        assert_eq!(answers.iter().map(|m| m.entries.len()).collect::<Vec<_>>(), if skip { vec![] } else { vec![0] });
+        node.propose(b"y");
+        let next = to(2, &node.settle());
+        assert_eq!((next[0].entries.len(), next[0].commit), (1, node.raw.raft.committed()));
+    }
+}

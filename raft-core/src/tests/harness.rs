@@ -262,10 +262,16 @@ impl Network {
     pub fn propose(&mut self, id: u64, data: &'static [u8]) -> bool {
         let node = self.node(id);
         let proposed = node.raw.propose(Bytes::new(), Bytes::from_static(data)).is_ok();
-        let messages: Vec<Message> = node.settle();
-        let messages = messages.into_iter().filter(|m| self.passes(m)).collect();
-        self.send(messages);
+        let messages = node.settle();
+        self.deliver(messages);
         proposed
+    }
+
+    /// Puts messages on the wire, where faults may swallow them.
+    pub fn deliver(&mut self, messages: Vec<Message>) {
+        self.sent.extend_from_slice(&messages);
+        let passing = messages.into_iter().filter(|m| self.passes(m)).collect();
+        self.send(passing);
     }
 
     pub fn roles(&self) -> Vec<Role> {

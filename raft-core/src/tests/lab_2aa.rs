@@ -13,7 +13,7 @@ fn updates_term_from_message(role: Role) {
     let mut node = Node::new(1, &[1, 2, 3]);
     match role {
         Role::Follower => node.raft().become_follower(1, 2),
-        Role::Candidate => node.raft().become_candidate(),
+        Role::PreCandidate | Role::Candidate => node.raft().become_candidate(),
         Role::Leader => node.force_leader(),
     }
     node.step(message(MessageType::MsgAppend, 2, 1, 2));
@@ -54,7 +54,7 @@ fn leader_bcast_beat_2aa() {
 fn starts_election(role: Role) {
     let mut node = Node::new(1, &[1, 2, 3]);
     match role {
-        Role::Candidate => node.raft().become_candidate(),
+        Role::PreCandidate | Role::Candidate => node.raft().become_candidate(),
         _ => node.raft().become_follower(1, 2),
     }
     node.settle();
@@ -143,7 +143,7 @@ fn candidate_fallback_2aa() {
 /// Ticks until the next election of a node that follows nobody, or has just become a candidate.
 fn timeout_of(node: &mut Node, role: Role) -> usize {
     match role {
-        Role::Candidate => node.raft().become_candidate(),
+        Role::PreCandidate | Role::Candidate => node.raft().become_candidate(),
         _ => {
             let next_term = node.raw.raft.term() + 1;
             node.raft().become_follower(next_term, 2);
@@ -207,7 +207,7 @@ fn recv_msg_beat_2aa() {
         let mut node = Node::new(1, &[1, 2, 3]);
         match role {
             Role::Leader => node.force_leader(),
-            Role::Candidate => node.raft().become_candidate(),
+            Role::PreCandidate | Role::Candidate => node.raft().become_candidate(),
             Role::Follower => node.raft().become_follower(1, 2),
         }
         node.settle();
@@ -223,7 +223,7 @@ fn vote_from_any_state_2aa() {
         let mut node = Node::new(1, &[1, 2, 3]);
         match role {
             Role::Follower => node.raft().become_follower(1, 3),
-            Role::Candidate => node.raft().become_candidate(),
+            Role::PreCandidate | Role::Candidate => node.raft().become_candidate(),
             Role::Leader => node.force_leader(),
         }
         node.settle();

@@ -300,7 +300,7 @@ fn all_server_stepdown_2ab() {
             let mut node = Node::new(1, &[1, 2, 3]);
             match role {
                 Role::Follower => node.raft().become_follower(1, 0),
-                Role::Candidate => node.raft().become_candidate(),
+                Role::PreCandidate | Role::Candidate => node.raft().become_candidate(),
                 Role::Leader => node.force_leader(),
             }
             node.settle();

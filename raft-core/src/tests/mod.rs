@@ -5,6 +5,7 @@
 
 mod asynchrony;
 mod campaign;
+mod elections;
 mod flow;
 mod harness;
 mod lab_2aa;
