@@ -291,8 +291,8 @@ greet() {
   cat <<END
 
 Three things to try:
-  1. write and read:    $binaries/tinykv-ctl --scheduler 127.0.0.1:$PD_PORT put hello world
-                        $binaries/tinykv-ctl --scheduler 127.0.0.1:$PD_PORT get hello
+  1. write and read:    $binaries/tinykv-ctl --scheduler 127.0.0.1:$PD_PORT raw put hello world
+                        $binaries/tinykv-ctl --scheduler 127.0.0.1:$PD_PORT raw get hello
   2. look inside:       curl http://127.0.0.1:$(status_port_of store-1)/status
   3. kill a store:      ${prefix}scripts/cluster.sh kill 1
      and bring it back: ${prefix}scripts/cluster.sh start 1
