@@ -1,14 +1,12 @@
 //! The program itself: flags, exit codes, the data folder, signals.
 
-mod common;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use common::logger;
 use proto::metapb::Store;
+use slog::{Discard, Logger, o};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tinykv-scheduler");
 
@@ -28,24 +26,23 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut process = Self { child, address: String::new(), stderr };
         let mut log = String::new();
         loop {
             let mut line = String::new();
-            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "the scheduler ended early: {log}");
-            let address = line.split_whitespace().find_map(|word| word.strip_prefix("address=")).or_else(|| {
-                line.split_once("address: ").map(|(_, rest)| rest.split([',', '\n']).next().unwrap_or_default())
-            });
+            assert_ne!(process.stderr.read_line(&mut line).unwrap(), 0, "the scheduler ended early: {log}");
             if line.contains("serving") {
-                let address = address.expect("the line names the address").trim().to_owned();
-                return Self { child, address, stderr };
+                let address = line.split_once("address: ").expect("the line names the address").1;
+                process.address = address.split([',', '\n']).next().unwrap_or_default().trim().to_owned();
+                return process;
             }
             log.push_str(&line);
         }
     }
 
     async fn client(&self) -> client::SchedulerClient {
-        client::SchedulerClient::connect(vec![self.address.clone()], logger()).await.unwrap()
+        client::SchedulerClient::connect(vec![self.address.clone()], Logger::root(Discard, o!())).await.unwrap()
     }
 
     fn signal(&self, name: &str) {

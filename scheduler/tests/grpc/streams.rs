@@ -1,10 +1,8 @@
 //! The two streams: timestamps and region heartbeats.
 
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::*;
+use crate::common::*;
 use proto::pdpb::*;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;

@@ -1,8 +1,6 @@
 //! `pdpb.PD`, call by call, through the generated client.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use proto::etcdserverpb::cluster_client::ClusterClient;
 use proto::etcdserverpb::kv_client::KvClient;
 use proto::etcdserverpb::{MemberListRequest, RangeRequest};
@@ -305,7 +303,7 @@ async fn etcds_calls_and_the_health_service_answer_on_the_same_port() {
     let members = etcd.member_list(MemberListRequest::default()).await.unwrap().into_inner().members;
     assert_eq!(members.len(), 1);
     assert!(!members[0].name.is_empty() && !members[0].is_learner);
-    assert_eq!(members[0].client_ur_ls, [url.clone()]);
+    assert_eq!(members[0].client_ur_ls[0], url);
 
     let mut kv = KvClient::connect(url.clone()).await.unwrap();
     let saved = RangeRequest { key: "/tidb/store/gcworker/saved_safe_point".into(), ..Default::default() };

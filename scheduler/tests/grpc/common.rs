@@ -1,7 +1,5 @@
 //! A scheduler inside the test process, on a free port, over an engine in memory.
 
-#![allow(dead_code)]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

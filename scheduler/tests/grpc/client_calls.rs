@@ -1,11 +1,9 @@
 //! `client::SchedulerClient` against a running scheduler.
 
-mod common;
-
 use std::time::Duration;
 
+use crate::common::*;
 use client::{Error, SchedulerClient};
-use common::*;
 use proto::pdpb::StoreStats;
 
 #[tokio::test]
