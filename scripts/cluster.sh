@@ -68,9 +68,10 @@ members() {
 
 # The name for what the user wrote: N, store-N or scheduler.
 member_of() {
-  local name=$1
+  local name=$1 all
   if [[ $name =~ ^[0-9]+$ ]]; then name=store-$name; fi
-  if ! members | grep -qx -- "$name"; then die "there is no '$1'; the cluster has: $(members | paste -sd ' ')"; fi
+  all=$(members | paste -sd ' ')
+  [[ " $all " == *" $name "* ]] || die "there is no '$1'; the cluster has: $all"
   echo "$name"
 }
 
@@ -105,12 +106,17 @@ start_time() {
 
 # Prints the id of a member's process if it is the one that we started and still runs.
 pid_of() {
-  local pid begun
+  local pid begun word
   [[ -f $DATA/run/$1.pid ]] || return 1
   read -r pid begun <"$DATA/run/$1.pid" || return 1
   [[ -n $begun && $(start_time "$pid") == "$begun" ]] || return 1
-  tr '\0' '\n' <"/proc/$pid/cmdline" | grep -qxF -- "$DATA/$1" || return 1
-  echo "$pid"
+  while IFS= read -r -d '' word; do
+    if [[ $word == "$DATA/$1" ]]; then
+      echo "$pid"
+      return
+    fi
+  done <"/proc/$pid/cmdline"
+  return 1
 }
 
 is_running() {
@@ -340,7 +346,8 @@ status() {
     elif [[ $member == scheduler ]]; then
       printf '  %-10s 127.0.0.1:%-6s up    process %s\n' "$member" "$PD_PORT" "$pid"
     elif page=$(store_status "$member"); then
-      printf '  %-10s 127.0.0.1:%-6s up    process %s, leads %s of %s regions\n' "$member" "$(port_of "$member")" "$pid" \
+      printf '  %-10s 127.0.0.1:%-6s up    process %s, id %s in the cluster, leads %s of %s regions\n' \
+        "$member" "$(port_of "$member")" "$pid" "$(sed -n 's/^{"store_id": *\([0-9]*\).*/\1/p' <<<"$page")" \
         "$(regions_of leader <<<"$page" | wc -l)" "$(regions_of <<<"$page" | wc -l)"
     else
       printf '  %-10s 127.0.0.1:%-6s runs as process %s, but port %s does not answer\n' "$member" "$(port_of "$member")" \

@@ -17,10 +17,9 @@ cargo x proto --check
 say "dependencies: the consensus core and the messages build without an engine and without a transport"
 cargo check -p raft-core -p proto
 for package in raft-core proto; do
+  tree=$(cargo tree -p "$package" -e normal --prefix none)
   for unwanted in librocksdb-sys tonic tokio; do
-    if cargo tree -q -p "$package" -e normal --prefix none | grep -q "^$unwanted "; then
-      die "$package depends on $unwanted"
-    fi
+    if grep -q "^$unwanted " <<<"$tree"; then die "$package depends on $unwanted"; fi
   done
 done
 say "scripts"

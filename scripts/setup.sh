@@ -50,7 +50,7 @@ has_rust() {
   has cargo || return 1
   version=$(cargo --version 2>/dev/null | cut -d' ' -f2) || return 1
   [[ -n $version ]] || return 1
-  [[ $(printf '%s\n' "$RUST_NEEDED" "$version" | sort -V | head -n 1) == "$RUST_NEEDED" ]]
+  printf '%s\n' "$RUST_NEEDED" "$version" | sort -V -C
 }
 
 # Prints the Debian packages that are missing.
