@@ -68,7 +68,7 @@
 //! | `read_index.rs` | reads without log entries |
 //! | `progress/` | how fast to send to whom |
 //! | `quorum/` | who must agree |
-//! | `raft.rs` | the state, the clock, and the way of a message to the code above |
+//! | `raft.rs`, `validate.rs` | the state, the clock, and the way of a message to the code above |
 //! | `storage.rs` | where the owner keeps the log |
 //!
 //! # When something is wrong
@@ -99,6 +99,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod util;
+mod validate;
 
 pub use config::Config;
 pub use error::{Error, Result};

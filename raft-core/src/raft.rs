@@ -4,8 +4,8 @@
 //! [`crate::RawNode::ready`] takes it out. It belongs to one thread and never blocks. The parts of the algorithm have a file each:
 //! `election.rs`, `replication.rs`, `snapshot.rs`, `read_index.rs`, `prevote.rs`, `check_quorum.rs`; they are all `impl Raft`.
 //!
-//! Input is never trusted: a message of an unknown type, from a stranger, for somebody else, with a hole in its entries or with an index
-//! from the future is ignored and logged. Invariants: R-MONO (the term never goes back), R-ELECT (a leader follows nobody in its term).
+//! Input is never trusted: `validate.rs` turns away what makes no sense, and what remains is checked against the own state where it is
+//! used. Invariants: R-MONO (the term never goes back), R-ELECT (a leader follows nobody in its term).
 
 use proto::eraftpb::{EntryType, HardState, Message, MessageType};
 use slog::{Logger, debug, error, info, o};
@@ -16,10 +16,8 @@ use crate::progress::{ProgressState, Tracker};
 use crate::read_index::ReadQueue;
 use crate::replication::Uncommitted;
 use crate::rng::Rng;
+use crate::validate::{is_from_leader, is_local};
 use crate::{Config, Error, MemberStatus, ReadState, Result, Status, Storage};
-
-/// No honest node ever counts this far; larger numbers would overflow when they are counted up.
-const LARGEST_POSITION: u64 = u64::MAX / 2;
 
 /// What a node currently is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -311,34 +309,6 @@ impl<S: Storage> Raft<S> {
         Ok(())
     }
 
-    /// Why a message of another node cannot be used, whatever state we are in.
-    fn check_message(&self, msg_type: MessageType, message: &Message) -> std::result::Result<(), &'static str> {
-        if message.term == 0 {
-            return Err("no term");
-        }
-        if message.from == 0 || message.from == self.id {
-            return Err("sender is nobody or ourselves");
-        }
-        if message.to != 0 && message.to != self.id {
-            return Err("for another node");
-        }
-        let snapshot = message.snapshot.as_ref().and_then(|s| s.metadata.as_ref());
-        let positions = [message.term, message.index, message.log_term, snapshot.map_or(0, |m| m.index)];
-        if positions.iter().any(|position| *position > LARGEST_POSITION) {
-            return Err("term or index out of range");
-        }
-        if !is_handled(msg_type) {
-            return Err("type is not supported");
-        }
-        if msg_type == MessageType::MsgAppend && !is_consecutive(message) {
-            return Err("entries are not consecutive");
-        }
-        if msg_type == MessageType::MsgSnapshot && snapshot.is_none_or(|m| m.term > message.term) {
-            return Err("snapshot without metadata or of a later term");
-        }
-        Ok(())
-    }
-
     /// A node that is behind must hear of the newer term, or it would go on leading, or its requests would be ignored for ever.
     fn answer_old_term(&mut self, msg_type: MessageType, message: &Message) {
         match msg_type {
@@ -413,37 +383,4 @@ impl<S: Storage> Raft<S> {
     pub(crate) fn check_leader(&self) -> Result<()> {
         if self.is_leader() { Ok(()) } else { Err(Error::NotLeader { leader_id: self.leader_id }) }
     }
-}
-
-/// Types that a node gives to itself; they carry no term.
-pub(crate) fn is_local(msg_type: MessageType) -> bool {
-    use MessageType::*;
-    matches!(msg_type, MsgHup | MsgBeat | MsgPropose | MsgUnreachable | MsgSnapStatus | MsgCheckQuorum)
-}
-
-/// Types that only a leader sends; who sends one leads in the message's term.
-fn is_from_leader(msg_type: MessageType) -> bool {
-    matches!(msg_type, MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot)
-}
-
-/// Answers; they make sense from members only.
-pub(crate) fn is_response(msg_type: MessageType) -> bool {
-    use MessageType::*;
-    matches!(msg_type, MsgAppendResponse | MsgRequestVoteResponse | MsgHeartbeatResponse | MsgRequestPreVoteResponse)
-}
-
-fn is_handled(msg_type: MessageType) -> bool {
-    use MessageType::*;
-    is_from_leader(msg_type) || is_response(msg_type) || matches!(msg_type, MsgRequestVote | MsgRequestPreVote)
-}
-
-/// True if the entries of an append follow each other and their terms are possible.
-fn is_consecutive(message: &Message) -> bool {
-    let (mut index, mut term) = (message.index, message.log_term);
-    term <= message.term
-        && message.entries.iter().all(|entry| {
-            let follows = entry.index == index + 1 && entry.term >= term && entry.term <= message.term;
-            (index, term) = (entry.index, entry.term);
-            follows
-        })
 }

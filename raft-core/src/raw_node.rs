@@ -9,8 +9,9 @@ use bytes::Bytes;
 use proto::eraftpb::{EntryType, HardState, Message, MessageType};
 use slog::Logger;
 
-use crate::raft::{Raft, SoftState, is_local, is_response};
+use crate::raft::{Raft, SoftState};
 use crate::status::Status;
+use crate::validate::{is_local, is_response};
 use crate::{Config, Error, Ready, Result, Storage};
 
 /// Term and vote: a node must not speak for a term before both are on disk.
@@ -91,8 +92,8 @@ impl<S: Storage> RawNode<S> {
 
     /// True if [`RawNode::ready`] would have something in it.
     pub fn has_ready(&self) -> bool {
-        let raft = &self.raft;
         // lab:begin 2AC raw_node::has_ready  hint="each part of a Ready can be the reason for one"
+        let raft = &self.raft;
         raft.soft_state() != self.prev_soft_state
             || raft.hard_state() != self.prev_hard_state
             || !raft.msgs.is_empty()
@@ -107,33 +108,40 @@ impl<S: Storage> RawNode<S> {
     /// it reports the first as persisted.
     pub fn ready(&mut self) -> Ready {
         self.number += 1;
-        let number = self.number;
+        self.raft.flush();
+        let old = self.prev_hard_state;
+        let mut ready = self.collect(self.number);
+        if let Some(new) = ready.hard_state.filter(|new| (new.term, new.vote) != (old.term, old.vote)) {
+            self.ballots.push_back((self.number, (new.term, new.vote)));
+        }
+        self.raft.uncommitted.release(&ready.committed_entries);
+        self.split_messages(&mut ready);
+        ready
+    }
+
+    /// Collects everything but the messages, and notes what is handed out.
+    fn collect(&mut self, number: u64) -> Ready {
+        // lab:begin 2AC raw_node::ready  hint="states only if they changed; self.raft.log hands out what was not handed out yet; when does a write have to be durable?"
         let raft = &mut self.raft;
-        raft.flush();
         let mut ready = Ready { number, ..Ready::default() };
-        // lab:begin 2AC raw_node::ready  hint="states only if they changed; entries that were not handed out yet; committed ones only without a snapshot"
         let (soft_state, hard_state) = (raft.soft_state(), raft.hard_state());
         if soft_state != self.prev_soft_state {
             ready.soft_state = Some(soft_state);
             self.prev_soft_state = soft_state;
         }
-        let ballot = (hard_state.term, hard_state.vote);
-        let new_ballot = ballot != (self.prev_hard_state.term, self.prev_hard_state.vote);
-        if hard_state != self.prev_hard_state {
+        let old = self.prev_hard_state;
+        if hard_state != old {
             ready.hard_state = Some(hard_state);
             self.prev_hard_state = hard_state;
         }
         (ready.snapshot, ready.entries) = raft.log.hand_out_unstable(number);
-        ready.must_sync = new_ballot || !ready.entries.is_empty() || ready.snapshot.is_some();
+        ready.must_sync = (hard_state.term, hard_state.vote) != (old.term, old.vote)
+            || !ready.entries.is_empty()
+            || ready.snapshot.is_some();
         ready.committed_entries = raft.log.next_committed(raft.config.max_committed_size_per_ready);
         ready.read_states = std::mem::take(&mut raft.read_states);
-        // lab:end
-        raft.uncommitted.release(&ready.committed_entries);
-        if new_ballot {
-            self.ballots.push_back((number, ballot));
-        }
-        self.split_messages(&mut ready);
         ready
+        // lab:end
     }
 
     /// Sorts the messages into those that may leave at once and those that promise something which must be on disk before.

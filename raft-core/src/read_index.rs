@@ -92,7 +92,7 @@ impl<S: Storage> Raft<S> {
     }
 
     /// A heartbeat was answered: the round it belongs to may be confirmed now.
-    pub(crate) fn handle_read_answer(&mut self, response: Message) {
+    pub(crate) fn handle_read_answer(&mut self, response: &Message) {
         let Ok(round) = <[u8; 8]>::try_from(&response.context[..]).map(u64::from_be_bytes) else { return };
         if round > self.reads.sent {
             return;

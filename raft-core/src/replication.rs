@@ -287,15 +287,15 @@ impl<S: Storage> Raft<S> {
 
     /// A follower is alive: whatever paused it may be lost, so try again.
     pub(crate) fn handle_heartbeat_response(&mut self, response: Message) {
+        self.handle_read_answer(&response);
+        // lab:begin 2AB replication::handle_heartbeat_response  hint="resume what was paused; who is behind gets an append, even an empty one"
         let last_index = self.log.last_index();
         let Some(progress) = self.tracker.get_mut(response.from) else { return };
         progress.recent_active = true;
-        // lab:begin 2AB replication::handle_heartbeat_response  hint="resume what was paused; who is behind gets an append, even an empty one"
         progress.paused = false;
         if progress.matched < last_index || progress.state == ProgressState::Probe {
             self.send_append(response.from, true);
         }
         // lab:end
-        self.handle_read_answer(response);
     }
 }

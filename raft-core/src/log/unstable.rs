@@ -97,6 +97,9 @@ impl Unstable {
     /// Adds entries to the log, replacing what stands at their indices and everything after.
     pub fn truncate_and_append(&mut self, entries: Vec<Entry>) {
         let Some(first) = entries.first().map(|e| e.index) else { return };
+        for write in &mut self.writes {
+            write.tail = write.tail.min(first - 1);
+        }
         // lab:begin 2AB unstable::truncate_and_append  hint="three cases: behind the end, inside, at or before the first unstable entry; what was handed out and is replaced must be handed out again"
         if first <= self.offset {
             self.offset = first;
@@ -107,9 +110,6 @@ impl Unstable {
         self.handed_out = self.handed_out.min(first);
         self.entries.extend(entries);
         // lab:end
-        for write in &mut self.writes {
-            write.tail = write.tail.min(first - 1);
-        }
     }
 
     /// Replaces the whole log by a snapshot.

@@ -64,13 +64,13 @@ fn pre_vote_changes_nothing_where_it_is_asked() {
         [message(MessageType::MsgRequestPreVoteResponse, 1, 2, 9)],
         "a grant speaks of the future term"
     );
-    assert_eq!(node.exchange(Message { from: 3, ..request })[0].reject, false, "and binds nobody");
+    assert!(!node.exchange(Message { from: 3, ..request })[0].reject, "and binds nobody");
     assert_eq!(node.raw.raft.hard_state(), before);
 
     let mut ahead = Node::with_log(1, &[1, 2, 3], &[7], 7);
     let request = Message { index: 5, log_term: 5, ..message(MessageType::MsgRequestPreVote, 2, 1, 9) };
     let refusal = Message { reject: true, ..message(MessageType::MsgRequestPreVoteResponse, 1, 2, 7) };
-    assert_eq!(ahead.exchange(request), [refusal.clone()], "a refusal speaks of the own term");
+    assert_eq!(ahead.exchange(request), std::slice::from_ref(&refusal), "a refusal speaks of the own term");
     let request = Message { index: 5, log_term: 5, ..message(MessageType::MsgRequestPreVote, 2, 1, 3) };
     assert_eq!(ahead.exchange(request), [refusal], "who is behind must hear of it");
 }
