@@ -2,7 +2,13 @@
 //!
 //! A heartbeat describes a region's present state, so of two queued ones of the same region only the newer is worth sending. The
 //! queue therefore holds at most one heartbeat a region, in the order in which the regions were first queued, and stays small
-//! while the scheduler is away. The task ends when all senders are gone, or when the receiver of the answers is.
+//! while the scheduler is away.
+//!
+//! A scheduler that restarted has forgotten who leads, and clients give up after a second and a half. So each new stream begins with
+//! the last report of every region. Reports of regions that have another leader by now do no harm: they carry an older term or epoch,
+//! which the scheduler refuses, and what it refuses is not repeated again.
+//!
+//! The task ends when all senders are gone, or when the receiver of the answers is.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,7 +36,32 @@ const LONGEST_DELAY: Duration = Duration::from_secs(1);
 struct Queue {
     order: VecDeque<u64>,
     waiting: BTreeMap<u64, RegionHeartbeatRequest>,
+    /// The last report of each region, to be repeated on the next stream.
+    reported: BTreeMap<u64, RegionHeartbeatRequest>,
     closed: bool,
+}
+
+impl Queue {
+    /// `false`: the queue is full.
+    fn push(&mut self, region_id: u64, heartbeat: RegionHeartbeatRequest) -> bool {
+        if !self.waiting.contains_key(&region_id) {
+            if self.order.len() >= QUEUE_LIMIT {
+                return false;
+            }
+            self.order.push_back(region_id);
+        }
+        self.waiting.insert(region_id, heartbeat);
+        true
+    }
+
+    /// Queues what was reported before, unless something newer waits already.
+    fn repeat_reports(&mut self) {
+        for (region_id, heartbeat) in std::mem::take(&mut self.reported) {
+            if !self.waiting.contains_key(&region_id) {
+                self.push(region_id, heartbeat);
+            }
+        }
+    }
 }
 
 struct Shared {
@@ -49,14 +80,29 @@ impl Shared {
         loop {
             {
                 let mut queue = self.queue();
-                if let Some(id) = queue.order.pop_front() {
-                    return queue.waiting.remove(&id);
+                if let Some(id) = queue.order.pop_front()
+                    && let Some(heartbeat) = queue.waiting.remove(&id)
+                {
+                    queue.reported.insert(id, heartbeat.clone());
+                    return Some(heartbeat);
                 }
                 if queue.closed {
                     return None;
                 }
             }
             self.wake.notified().await;
+        }
+    }
+}
+
+impl Shared {
+    /// A refused report is out of date; the scheduler will not want it again either.
+    fn on_answer(&self, answer: &RegionHeartbeatResponse) {
+        let refused = answer.header.as_ref().is_some_and(|header| header.error.is_some());
+        let mut queue = self.queue();
+        let last = queue.reported.get(&answer.region_id).and_then(|report| report.region.as_ref());
+        if refused && last.is_some_and(|region| region.region_epoch == answer.region_epoch) {
+            queue.reported.remove(&answer.region_id);
         }
     }
 }
@@ -83,22 +129,12 @@ impl RegionHeartbeatSender {
     pub fn send(&self, heartbeat: RegionHeartbeatRequest) -> bool {
         let Some(id) = heartbeat.region.as_ref().map(|region| region.id) else { return false };
         let shared = &self.shared.0;
-        {
-            let mut queue = shared.queue();
-            if !queue.waiting.contains_key(&id) {
-                if queue.order.len() >= QUEUE_LIMIT {
-                    return false;
-                }
-                queue.order.push_back(id);
-            }
-            queue.waiting.insert(id, heartbeat);
-        }
+        let queued = shared.queue().push(id, heartbeat);
         shared.wake.notify_one();
-        true
+        queued
     }
 
-    /// Counts the streams opened so far. A store that sees the number grow reports all regions it leads: a scheduler that
-    /// restarted has forgotten the leaders.
+    /// Counts the streams opened so far, each of which began with the last report of every region.
     pub fn connections(&self) -> watch::Receiver<u64> {
         self.shared.0.connections.subscribe()
     }
@@ -151,6 +187,7 @@ async fn run_stream(
         .map_err(|status| Error::from_status(METHOD, &status))?
         .into_inner();
     info!(connection.logger(), "region heartbeat stream open");
+    shared.queue().repeat_reports();
     shared.connections.send_modify(|count| *count += 1);
     loop {
         tokio::select! {
@@ -165,10 +202,10 @@ async fn run_stream(
                         }
                         None => return Ok(()),
                     },
-                    message = incoming.message() => if !deliver(message, answers, backoff)? { return Ok(()) },
+                    message = incoming.message() => if !deliver(message, shared, answers, backoff)? { return Ok(()) },
                 }
             }
-            message = incoming.message() => if !deliver(message, answers, backoff)? { return Ok(()) },
+            message = incoming.message() => if !deliver(message, shared, answers, backoff)? { return Ok(()) },
         }
     }
 }
@@ -176,6 +213,7 @@ async fn run_stream(
 /// Passes an answer on. `Ok(false)` = the receiver is gone.
 fn deliver(
     message: std::result::Result<Option<RegionHeartbeatResponse>, tonic::Status>,
+    shared: &Shared,
     answers: &mpsc::Sender<RegionHeartbeatResponse>,
     backoff: &mut Backoff,
 ) -> Result<bool> {
@@ -183,6 +221,7 @@ fn deliver(
     match message {
         Ok(Some(answer)) => {
             backoff.reset();
+            shared.on_answer(&answer);
             match answers.try_send(answer) {
                 Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => Ok(true),
                 Err(mpsc::error::TrySendError::Closed(_)) => Ok(false),
@@ -201,17 +240,43 @@ fn broken(method: &'static str, message: &str) -> Error {
 mod tests {
     use super::*;
     use proto::metapb;
+    use proto::pdpb::ResponseHeader;
 
     fn heartbeat(region_id: u64, term: u64) -> RegionHeartbeatRequest {
         let region = Some(metapb::Region { id: region_id, ..Default::default() });
         RegionHeartbeatRequest { region, term, ..Default::default() }
     }
 
-    #[tokio::test]
-    async fn a_newer_heartbeat_replaces_the_queued_one_of_its_region() {
+    fn queue() -> (RegionHeartbeatSender, Arc<Shared>) {
         let (connections, _) = watch::channel(0);
         let shared = Arc::new(Shared { queue: Mutex::default(), wake: Notify::new(), connections });
-        let sender = RegionHeartbeatSender { shared: Arc::new(CloseOnDrop(shared.clone())) };
+        (RegionHeartbeatSender { shared: Arc::new(CloseOnDrop(shared.clone())) }, shared)
+    }
+
+    #[tokio::test]
+    async fn a_new_stream_repeats_the_last_report_of_each_region_but_not_refused_ones() {
+        let (sender, shared) = queue();
+        for (region, term) in [(1, 5), (2, 5), (3, 5)] {
+            assert!(sender.send(heartbeat(region, term)));
+            shared.next().await.unwrap();
+        }
+        let header = Some(ResponseHeader { error: Some(Default::default()), ..Default::default() });
+        shared.on_answer(&RegionHeartbeatResponse { header, region_id: 2, ..Default::default() });
+        shared.on_answer(&RegionHeartbeatResponse { region_id: 1, ..Default::default() });
+        assert!(sender.send(heartbeat(3, 6)));
+
+        shared.queue().repeat_reports();
+        drop(sender);
+        let mut repeated = Vec::new();
+        while let Some(report) = shared.next().await {
+            repeated.push((report.region.unwrap().id, report.term));
+        }
+        assert_eq!(repeated, [(3, 6), (1, 5)]);
+    }
+
+    #[tokio::test]
+    async fn a_newer_heartbeat_replaces_the_queued_one_of_its_region() {
+        let (sender, shared) = queue();
         assert!(sender.send(heartbeat(1, 5)));
         assert!(sender.send(heartbeat(2, 5)));
         assert!(sender.send(heartbeat(1, 6)));
