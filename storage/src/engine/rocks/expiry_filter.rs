@@ -1,8 +1,12 @@
 //! Drops expired raw pairs while RocksDB merges table files.
 //!
-//! Replicas merge at different times, so a dropped pair must already be absent for every reader: pairs are kept for a margin after
-//! their expiry. The margin must exceed the age of any request still under way plus the difference between the nodes' clocks; only
-//! then does a compare-and-swap decide alike where the pair is gone and where it is still stored.
+//! Dropping must not change what any command sees. A command carries its own `now`, and a pair that had not expired at that time
+//! counts as present. So the filter's clock must never run past a time that a command still to be executed may carry:
+//!
+//! - on a standalone store commands are executed as they come, and the wall clock will do; the margin covers its jumps;
+//! - a replica that was cut off or down executes old log entries late, however long the margin. There the clock must follow what
+//!   *has been applied* (the smallest, over the regions of the store, of the newest `now` applied), not the wall: otherwise a
+//!   compare-and-swap finds the pair on one replica and misses it on another.
 
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -16,7 +20,7 @@ use crate::raw::value;
 /// When the engine may drop expired raw pairs for good.
 #[derive(Clone)]
 pub struct Expiry {
-    /// The time in unix seconds.
+    /// A time in unix seconds behind which no command will be executed any more; on a replica that is not the wall clock, but follows what was applied.
     pub now: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// Seconds that a pair is kept after its expiry.
     pub margin: u64,
@@ -26,7 +30,7 @@ impl Expiry {
     /// One hour of margin.
     pub const DEFAULT_MARGIN: u64 = 3600;
 
-    /// Drops pairs one hour after their expiry by the clock `now`.
+    /// Drops pairs one hour after their expiry by the clock `now`, which must keep to the rule of [`Expiry::now`].
     pub fn new(now: Arc<dyn Fn() -> u64 + Send + Sync>) -> Self {
         Self { now, margin: Self::DEFAULT_MARGIN }
     }

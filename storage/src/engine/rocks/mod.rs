@@ -28,7 +28,7 @@ use self::error::from_rocks;
 use crate::{Cf, Durability, Engine, Error, Reader, Result, WriteBatch, WriteOp};
 
 /// An end bound behind every key: keys are far shorter than this (8 KiB by default, 9 KiB once encoded).
-const BEHIND_ALL_KEYS: [u8; 64 << 10] = [0xFF; 64 << 10];
+static BEHIND_ALL_KEYS: [u8; 64 << 10] = [0xFF; 64 << 10];
 
 /// A RocksDB database. Clones are handles to the same database.
 #[derive(Clone)]
