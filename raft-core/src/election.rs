@@ -65,7 +65,7 @@ impl<S: Storage> Raft<S> {
     pub(crate) fn become_leader(&mut self) {
         let role = self.role;
         invariant!("R-ELECT", self.id, role != Role::Follower, "a follower becomes leader without an election");
-        // lab:begin 2AA election::become_leader  hint="reset() sets everybody's progress; append an empty entry (project 2AB sends it)"
+        // lab:begin 2AA election::become_leader  hint="reset() sets everybody's progress; self.append_entry() appends the empty entry; project 2AB will send it"
         self.reset(self.term);
         self.role = Role::Leader;
         self.leader_id = self.id;

@@ -270,27 +270,49 @@ impl<S: Storage> Raft<S> {
         if is_local(msg_type) {
             return self.step_local(msg_type, message);
         }
-        if let Err(reason) = self.check_message(msg_type, &message) {
+        if self.admit(msg_type, &message) {
+            self.dispatch(msg_type, message);
+        }
+        Ok(())
+    }
+
+    /// What every message of another node does, whatever is in it: it may bring a newer term, and it may show who leads. Returns false if
+    /// that was all, or if the message cannot be used.
+    pub(crate) fn admit(&mut self, msg_type: MessageType, message: &Message) -> bool {
+        if let Err(reason) = self.check_message(msg_type, message) {
             debug!(self.logger, "message ignored: {}", reason;
                 "type" => msg_type.as_str_name(), "from" => message.from, "term" => message.term);
-            return Ok(());
+            return false;
         }
         if message.term > self.term {
-            if self.is_content_with_leader(msg_type, &message) {
-                return Ok(());
+            if self.is_content_with_leader(msg_type, message) {
+                return false;
             }
-            if !Self::is_about_future_term(msg_type, &message) {
-                let leader = if is_from_leader(msg_type) { message.from } else { 0 };
+            if !Self::is_about_future_term(msg_type, message) {
                 debug!(self.logger, "higher term";
                     "term" => message.term, "from" => message.from, "own_term" => self.term);
-                self.become_follower(message.term, leader);
+                self.become_follower(message.term, 0);
             }
         } else if message.term < self.term {
-            self.answer_old_term(msg_type, &message);
-            return Ok(());
+            self.answer_old_term(msg_type, message);
+            return false;
         }
-        self.dispatch(msg_type, message);
-        Ok(())
+        !is_from_leader(msg_type) || self.follow(message)
+    }
+
+    /// The sender leads the current term. Returns false if it cannot, because this node does.
+    fn follow(&mut self, message: &Message) -> bool {
+        if self.is_leader() {
+            error!(self.logger, "R-ELECT: another node leads in the same term, its message is ignored";
+                "from" => message.from, "term" => message.term);
+            return false;
+        }
+        if self.role != Role::Follower {
+            self.become_follower(message.term, message.from);
+        }
+        self.leader_id = message.from;
+        self.election_elapsed = 0;
+        true
     }
 
     fn step_local(&mut self, msg_type: MessageType, message: Message) -> Result<()> {
@@ -328,20 +350,8 @@ impl<S: Storage> Raft<S> {
         }
     }
 
-    /// Handles a message of the current term.
-    fn dispatch(&mut self, msg_type: MessageType, message: Message) {
-        if is_from_leader(msg_type) {
-            if self.is_leader() {
-                error!(self.logger, "R-ELECT: another node leads in the same term, its message is ignored";
-                    "from" => message.from, "term" => message.term);
-                return;
-            }
-            if self.role != Role::Follower {
-                self.become_follower(message.term, message.from);
-            }
-            self.leader_id = message.from;
-            self.election_elapsed = 0;
-        }
+    /// Handles a message that was admitted.
+    pub(crate) fn dispatch(&mut self, msg_type: MessageType, message: Message) {
         match (msg_type, self.role) {
             (MessageType::MsgRequestVote, _) => self.handle_request_vote(message),
             (MessageType::MsgRequestVoteResponse, Role::Candidate) => self.handle_vote_response(message),

@@ -69,12 +69,10 @@ impl<S: Storage> Raft<S> {
 
     /// Appends an entry of the leader's own term. Returns its index and term.
     pub(crate) fn append_entry(&mut self, entry: Entry) -> (u64, u64) {
-        // lab:begin 2AB replication::append_entry  hint="the next index, our term; sending comes later: self.appends_due"
         let (index, term) = (self.log.last_index() + 1, self.term);
         self.log.append(vec![Entry { index, term, ..entry }]);
         self.appends_due = true;
         (index, term)
-        // lab:end
     }
 
     /// Writes of Readies up to `number` are durable. A leader's own disk counts from here on.

@@ -100,7 +100,6 @@ impl Unstable {
         for write in &mut self.writes {
             write.tail = write.tail.min(first - 1);
         }
-        // lab:begin 2AB unstable::truncate_and_append  hint="three cases: behind the end, inside, at or before the first unstable entry; what was handed out and is replaced must be handed out again"
         if first <= self.offset {
             self.offset = first;
             self.entries.clear();
@@ -109,7 +108,6 @@ impl Unstable {
         }
         self.handed_out = self.handed_out.min(first);
         self.entries.extend(entries);
-        // lab:end
     }
 
     /// Replaces the whole log by a snapshot.

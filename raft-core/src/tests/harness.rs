@@ -1,6 +1,6 @@
 //! Nodes and a network in memory, without threads and without time.
 //!
-//! A [`Node`] writes each Ready to its storage at once, so the tests see the simple, synchronous form of the contract. A [`Network`]
+//! A [`Node`] writes what it has to write at once, so the tests see the simple, synchronous form of the contract. A [`Network`]
 //! delivers messages in order until none is left, except those that a fault swallows.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use proto::eraftpb::{Entry, HardState, Message, MessageType, Snapshot};
 
+use crate::validate::is_local;
 use crate::{Config, MemStorage, Raft, RawNode, Ready, Role, Storage};
 
 pub fn logger() -> slog::Logger {
@@ -48,8 +49,20 @@ pub fn config(id: u64) -> Config {
     Config { id, seed: 42, ..Config::lab() }
 }
 
+/// Which part of the crate stands between a test and the algorithm: each lab step is tested without the code of later ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// Terms, votes and heartbeats alone; logs stay as they were at the start.
+    Elections,
+    /// Elections and replication, without `RawNode`'s Readies.
+    Replication,
+    /// Everything.
+    Readies,
+}
+
 /// A node whose disk is as fast as its memory.
 pub struct Node {
+    driver: Driver,
     pub raw: RawNode<MemStorage>,
     /// Everything that was handed over to be applied.
     pub applied: Vec<Entry>,
@@ -69,7 +82,11 @@ impl Node {
 
     pub fn with_storage(config: &Config, storage: MemStorage) -> Self {
         let raw = RawNode::new(config, storage, &logger()).expect("valid configuration");
-        Node { raw, applied: Vec::new(), snapshots: Vec::new() }
+        Node { driver: Driver::Readies, raw, applied: Vec::new(), snapshots: Vec::new() }
+    }
+
+    pub fn driven_by(self, driver: Driver) -> Self {
+        Node { driver, ..self }
     }
 
     pub fn raft(&mut self) -> &mut Raft<MemStorage> {
@@ -112,7 +129,15 @@ impl Node {
 
     /// Hands in a message, local ones too.
     pub fn step(&mut self, message: Message) {
-        self.raft().step(message).expect("messages cause no errors");
+        let msg_type = message.msg_type();
+        if self.driver != Driver::Elections || is_local(msg_type) {
+            self.raft().step(message).expect("messages cause no errors");
+        } else if self.raft().admit(msg_type, &message) {
+            use MessageType::*;
+            if matches!(msg_type, MsgRequestVote | MsgRequestVoteResponse | MsgHeartbeat) {
+                self.raft().dispatch(msg_type, message);
+            }
+        }
     }
 
     /// Hands in a message and returns what that makes it send.
@@ -153,15 +178,50 @@ impl Node {
         self.applied.extend_from_slice(&ready.committed_entries);
     }
 
+    /// Takes out the work there is, as the driver sees it.
+    pub fn take_work(&mut self) -> Option<Ready> {
+        if self.driver == Driver::Readies {
+            return self.raw.has_ready().then(|| self.raw.ready());
+        }
+        let raft = &mut self.raw.raft;
+        let mut work = Ready { hard_state: Some(raft.hard_state()), ..Ready::default() };
+        if self.driver == Driver::Elections {
+            raft.log.forget_unstable();
+        } else {
+            raft.flush();
+            (work.snapshot, work.entries) = raft.log.hand_out_unstable(0);
+            work.committed_entries = raft.log.next_committed(u64::MAX);
+        }
+        work.messages = std::mem::take(&mut raft.msgs);
+        let something = work.hard_state != Some(*raft.store().hard_state())
+            || work.snapshot.is_some()
+            || [work.entries.len(), work.committed_entries.len(), work.messages.len()].iter().any(|count| *count > 0);
+        something.then_some(work)
+    }
+
+    /// Does what was taken out, and returns the messages to send.
+    pub fn do_work(&mut self, mut work: Ready) -> Vec<Message> {
+        self.write(&work);
+        let mut messages = std::mem::take(&mut work.messages);
+        messages.append(&mut work.persisted_messages);
+        match self.driver {
+            Driver::Readies => self.raw.advance(work),
+            Driver::Elections => {}
+            Driver::Replication => {
+                self.raft().on_persisted(0);
+                if let Some(last) = work.committed_entries.last() {
+                    self.raw.advance_apply_to(last.index);
+                }
+            }
+        }
+        messages
+    }
+
     /// Does all work there is, and returns the messages to send.
     pub fn settle(&mut self) -> Vec<Message> {
         let mut messages = Vec::new();
-        while self.raw.has_ready() {
-            let mut ready = self.raw.ready();
-            self.write(&ready);
-            messages.append(&mut ready.messages);
-            messages.append(&mut ready.persisted_messages);
-            self.raw.advance(ready);
+        while let Some(work) = self.take_work() {
+            messages.append(&mut self.do_work(work));
         }
         messages
     }
@@ -186,6 +246,11 @@ impl Network {
     pub fn with_holes(size: u64, holes: &[u64]) -> Self {
         let voters: Vec<u64> = (1..=size).collect();
         Network::new(voters.iter().filter(|id| !holes.contains(id)).map(|id| Node::new(*id, &voters)))
+    }
+
+    pub fn driven_by(mut self, driver: Driver) -> Self {
+        self.nodes.values_mut().for_each(|node| node.driver = driver);
+        self
     }
 
     pub fn of(size: u64) -> Self {

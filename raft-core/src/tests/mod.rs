@@ -1,6 +1,6 @@
 //! Tests of the crate, in files of one subject each.
 //!
-//! `lab_*` hold the graded behaviours, named after their project (`_2aa`, `_2ab`, `_2ac`, `_2c`); the rest is ours. Everything is
+//! `lab*` hold the graded behaviours, named after their project (`_2aa`, `_2ab`, `_2ac`, `_2c`); the rest is ours. Everything is
 //! seeded: a test that passes once passes always.
 
 mod asynchrony;
@@ -8,12 +8,12 @@ mod campaign;
 mod elections;
 mod flow;
 mod harness;
-mod lab_2aa;
-mod lab_2aa_network;
-mod lab_2ab;
-mod lab_2ab_network;
-mod lab_2ac;
-mod lab_2c;
+mod lab2aa;
+mod lab2aa_network;
+mod lab2ab;
+mod lab2ab_network;
+mod lab2ac;
+mod lab2c;
 mod malformed;
 mod read;
 mod units;

@@ -2,7 +2,7 @@
 
 use proto::eraftpb::MessageType;
 
-use super::harness::{Network, Node, message};
+use super::harness::{Driver, Network, Node, message};
 use crate::Role;
 
 #[test]
@@ -15,7 +15,7 @@ fn leader_election_2aa() {
         (5, vec![2, 3], Role::Leader),
         (5, vec![2, 3, 4], Role::Candidate),
     ] {
-        let mut network = Network::with_holes(size, &holes);
+        let mut network = Network::with_holes(size, &holes).driven_by(Driver::Elections);
         network.campaign(1);
         let raft = &network.node(1).raw.raft;
         assert_eq!((raft.role(), raft.term()), (role, 1), "{size} nodes, {holes:?} are silent");
@@ -24,9 +24,10 @@ fn leader_election_2aa() {
 
 #[test]
 fn leader_cycle_2aa() {
-    let mut network = Network::of(3);
+    let mut network = Network::of(3).driven_by(Driver::Elections);
     for candidate in 1..=3 {
         network.campaign(candidate);
+        network.beat(candidate);
         for (id, node) in &network.nodes {
             let expected = if *id == candidate { Role::Leader } else { Role::Follower };
             assert_eq!(node.raw.raft.role(), expected, "node {id} after node {candidate} campaigned");
@@ -37,14 +38,14 @@ fn leader_cycle_2aa() {
 
 #[test]
 fn single_node_candidate_2aa() {
-    let mut network = Network::of(1);
+    let mut network = Network::of(1).driven_by(Driver::Elections);
     network.campaign(1);
     assert_eq!(network.roles(), [Role::Leader]);
 }
 
 /// An isolated node times out into a higher term; a message of the leader, sent after the leader has caught up, takes it back.
 fn candidate_resets_term(msg_type: MessageType) {
-    let mut network = Network::of(3);
+    let mut network = Network::of(3).driven_by(Driver::Elections);
     network.campaign(1);
     assert_eq!(network.roles(), [Role::Leader, Role::Follower, Role::Follower]);
     network.isolate(3);
@@ -73,7 +74,8 @@ fn candidate_reset_term_msg_append_2aa() {
 
 #[test]
 fn disruptive_follower_2aa() {
-    let mut network = Network::new((1..=3).map(|id| Node::with_log(id, &[1, 2, 3], &[], 1)));
+    let mut network =
+        Network::new((1..=3).map(|id| Node::with_log(id, &[1, 2, 3], &[], 1))).driven_by(Driver::Elections);
     network.campaign(1);
     assert_eq!((network.roles()[0], network.terms()), (Role::Leader, vec![2, 2, 2]));
     network.node(3).tick_to_election();
@@ -86,7 +88,7 @@ fn disruptive_follower_2aa() {
 
 #[test]
 fn campaign_while_leader_2aa() {
-    let mut node = Node::new(1, &[1]);
+    let mut node = Node::new(1, &[1]).driven_by(Driver::Elections);
     assert_eq!(node.raw.raft.role(), Role::Follower);
     node.raw.campaign().expect("an order");
     assert_eq!((node.raw.raft.role(), node.raw.raft.term()), (Role::Leader, 1));
@@ -96,7 +98,8 @@ fn campaign_while_leader_2aa() {
 
 #[test]
 fn split_vote_2aa() {
-    let mut network = Network::new((1..=3).map(|id| Node::with_log(id, &[1, 2, 3], &[], 1)));
+    let mut network =
+        Network::new((1..=3).map(|id| Node::with_log(id, &[1, 2, 3], &[], 1))).driven_by(Driver::Elections);
     network.campaign(1);
     network.isolate(1);
     network.campaign_at_once(&[2, 3]);

@@ -2,7 +2,7 @@
 
 use proto::eraftpb::{HardState, Message, MessageType};
 
-use super::harness::{Network, Node, config, entry, message, storage};
+use super::harness::{Driver, Network, Node, config, entry, message, storage};
 use crate::Role;
 
 #[test]
@@ -22,7 +22,7 @@ fn leader_sync_follower_log_2ab() {
         let leader = Node::with_storage(&config(1), stored);
         let follower = Node::with_log(2, &[1, 2, 3], log, 7);
         // The third member only votes: the follower may hold entries that keep it from doing so.
-        let mut network = Network::new([leader, follower]);
+        let mut network = Network::new([leader, follower]).driven_by(Driver::Replication);
         network.campaign(1);
         network.send(vec![message(MessageType::MsgRequestVoteResponse, 3, 1, 9)]);
         network.propose(1, b"");
@@ -51,7 +51,8 @@ fn leader_election_overwrite_newer_logs_2ab() {
         Node::with_log(3, &all, &[2], 2),
         voted(4),
         voted(5),
-    ]);
+    ])
+    .driven_by(Driver::Replication);
     network.campaign(1);
     let raft = &network.node(1).raw.raft;
     assert_eq!((raft.is_leader(), raft.term()), (false, 2), "term 2 is taken");
@@ -66,7 +67,7 @@ fn leader_election_overwrite_newer_logs_2ab() {
 #[test]
 fn log_replication_2ab() {
     for (rounds, committed) in [(1, 2), (2, 4)] {
-        let mut network = Network::of(3);
+        let mut network = Network::of(3).driven_by(Driver::Replication);
         let data: [&'static [u8]; 2] = [b"first", b"second"];
         for (leader, data) in (1..).zip(&data[..rounds]) {
             network.campaign(leader);
@@ -82,7 +83,7 @@ fn log_replication_2ab() {
 
 #[test]
 fn single_node_commit_2ab() {
-    let mut network = Network::of(1);
+    let mut network = Network::of(1).driven_by(Driver::Replication);
     network.campaign(1);
     network.propose(1, b"some data");
     network.propose(1, b"some data");
@@ -91,7 +92,7 @@ fn single_node_commit_2ab() {
 
 #[test]
 fn commit_without_new_term_entry_2ab() {
-    let mut network = Network::of(5);
+    let mut network = Network::of(5).driven_by(Driver::Replication);
     network.campaign(1);
     for other in [3, 4, 5] {
         network.cut(1, other);
@@ -106,7 +107,7 @@ fn commit_without_new_term_entry_2ab() {
 
 #[test]
 fn commit_with_heartbeat_2ab() {
-    let mut network = Network::of(5);
+    let mut network = Network::of(5).driven_by(Driver::Replication);
     network.campaign(1);
     for other in [3, 4, 5] {
         network.cut(1, other);
@@ -121,7 +122,7 @@ fn commit_with_heartbeat_2ab() {
 
 #[test]
 fn dueling_candidates_2ab() {
-    let mut network = Network::of(3);
+    let mut network = Network::of(3).driven_by(Driver::Replication);
     network.cut(1, 3);
     network.campaign(1);
     network.campaign(3);
@@ -140,7 +141,7 @@ fn dueling_candidates_2ab() {
 
 #[test]
 fn candidate_concede_2ab() {
-    let mut network = Network::of(3);
+    let mut network = Network::of(3).driven_by(Driver::Replication);
     network.isolate(1);
     network.campaign(1);
     network.campaign(3);
@@ -157,7 +158,7 @@ fn candidate_concede_2ab() {
 
 #[test]
 fn old_messages_2ab() {
-    let mut network = Network::of(3);
+    let mut network = Network::of(3).driven_by(Driver::Replication);
     for id in [1, 2, 1] {
         network.campaign(id);
     }
@@ -177,7 +178,7 @@ fn proposal_2ab() {
     for (size, holes, succeeds) in
         [(3, vec![], true), (3, vec![3], true), (3, vec![2, 3], false), (4, vec![2, 3], false), (5, vec![2, 3], true)]
     {
-        let mut network = Network::with_holes(size, &holes);
+        let mut network = Network::with_holes(size, &holes).driven_by(Driver::Replication);
         network.campaign(1);
         assert_eq!(network.propose(1, b"some data"), succeeds, "{size} nodes, {holes:?} are silent");
         let expected: &[&[u8]] = if succeeds { &[b"", b"some data"] } else { &[] };
@@ -192,7 +193,7 @@ fn proposal_2ab() {
 #[test]
 fn heartbeat_update_commit_2ab() {
     for (failures, successes) in [(1, 1), (5, 3), (5, 10)] {
-        let mut network = Network::of(5);
+        let mut network = Network::of(5).driven_by(Driver::Replication);
         network.campaign(1);
         network.isolate(1);
         for _ in 0..failures {
@@ -215,7 +216,8 @@ fn heartbeat_update_commit_2ab() {
 #[test]
 fn leader_increase_next_2ab() {
     let previous = [1, 1, 1];
-    let mut network = Network::new([1, 2].map(|id| Node::with_log(id, &[1, 2], &previous, 1)));
+    let mut network =
+        Network::new([1, 2].map(|id| Node::with_log(id, &[1, 2], &previous, 1))).driven_by(Driver::Replication);
     network.campaign(1);
     network.propose(1, b"some data");
     let next = network.node(1).raw.status().members[&2].next;

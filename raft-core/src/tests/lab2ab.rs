@@ -2,17 +2,30 @@
 
 use proto::eraftpb::{Entry, HardState, Message, MessageType};
 
-use super::harness::{Node, accept, config, entries, entry, message, positions, storage};
-use crate::Role;
+use super::harness::{Driver, Node, accept, config, entries, entry, message, positions, storage};
+use crate::{MemStorage, Role};
+
+/// A node of which this project's code is in use, and none of later ones.
+fn node(id: u64, voters: &[u64]) -> Node {
+    Node::new(id, voters).driven_by(Driver::Replication)
+}
+
+fn node_with_log(id: u64, voters: &[u64], terms: &[u64], term: u64) -> Node {
+    Node::with_log(id, voters, terms, term).driven_by(Driver::Replication)
+}
+
+fn with_storage(stored: MemStorage) -> Node {
+    Node::with_storage(&config(1), stored).driven_by(Driver::Replication)
+}
 
 #[test]
 fn leader_start_replication_2ab() {
-    let mut node = Node::new(1, &[1, 2, 3]);
+    let mut node = node(1, &[1, 2, 3]);
     node.force_leader_with_commit();
     let last = node.raw.raft.last_index();
     node.propose(b"some data");
     let new = Entry { data: "some data".into(), ..entry(last + 1, 1) };
-    let ready = node.raw.ready();
+    let ready = node.take_work().expect("a proposal");
     assert_eq!(node.raw.raft.committed(), last, "nothing is committed before anybody has it");
     assert_eq!(ready.entries, std::slice::from_ref(&new));
     let expected = [2, 3].map(|to| Message {
@@ -23,12 +36,11 @@ fn leader_start_replication_2ab() {
         ..message(MessageType::MsgAppend, 1, to, 1)
     });
     assert_eq!(ready.messages, expected);
-    assert!(ready.persisted_messages.is_empty());
 }
 
 #[test]
 fn leader_commit_entry_2ab() {
-    let mut node = Node::new(1, &[1, 2, 3]);
+    let mut node = node(1, &[1, 2, 3]);
     node.force_leader_with_commit();
     let last = node.raw.raft.last_index();
     node.propose(b"some data");
@@ -36,7 +48,7 @@ fn leader_commit_entry_2ab() {
         node.step(accept(&append));
     }
     assert_eq!(node.raw.raft.committed(), last + 1);
-    let ready = node.raw.ready();
+    let ready = node.take_work().expect("a commit");
     assert_eq!(ready.committed_entries, [Entry { data: "some data".into(), ..entry(last + 1, 1) }]);
     let receivers: Vec<u64> = ready.messages.iter().map(|m| m.to).collect();
     assert_eq!(receivers, [2, 3]);
@@ -62,7 +74,7 @@ fn leader_acknowledge_commit_2ab() {
         (5, vec![2, 3, 4], true),
         (5, vec![2, 3, 4, 5], true),
     ] {
-        let mut node = Node::new(1, &(1..=size).collect::<Vec<_>>());
+        let mut node = node(1, &(1..=size).collect::<Vec<_>>());
         node.force_leader_with_commit();
         let last = node.raw.raft.last_index();
         node.propose(b"some data");
@@ -76,7 +88,7 @@ fn leader_acknowledge_commit_2ab() {
 #[test]
 fn leader_commit_preceding_entries_2ab() {
     for older in [vec![], vec![2], vec![1, 2], vec![1]] {
-        let mut node = Node::with_log(1, &[1, 2, 3], &older, 2);
+        let mut node = node_with_log(1, &[1, 2, 3], &older, 2);
         node.raft().become_candidate();
         node.raft().become_leader();
         node.propose(b"some data");
@@ -101,7 +113,7 @@ fn follower_commit_entry_2ab() {
         (vec![data(1, "a"), data(2, "b")], 1),
         (vec![data(1, "a")], 7),
     ] {
-        let mut node = Node::new(1, &[1, 2, 3]);
+        let mut node = node(1, &[1, 2, 3]);
         let append = Message { entries: sent.clone(), commit, ..message(MessageType::MsgAppend, 2, 1, 1) };
         node.exchange(append);
         let expected = commit.min(sent.len() as u64);
@@ -118,7 +130,7 @@ fn follower_check_msg_append_2ab() {
     {
         let mut stored = storage(&[1, 2, 3], &[1, 2], 2);
         stored.set_hard_state(HardState { term: 2, vote: 0, commit: 1 });
-        let mut node = Node::with_storage(&config(1), stored);
+        let mut node = with_storage(stored);
         node.raft().become_follower(3, 2);
         let append = Message { log_term, index, ..message(MessageType::MsgAppend, 2, 1, 3) };
         let answers = node.exchange(append);
@@ -138,17 +150,16 @@ fn follower_append_entries_2ab() {
         (0, 0, vec![(1, 1)], vec![1, 2], vec![]),
         (0, 0, vec![(1, 3)], vec![3], vec![(1, 3)]),
     ] {
-        let mut node = Node::with_log(1, &[1, 2, 3], &[1, 2], 2);
+        let mut node = node_with_log(1, &[1, 2, 3], &[1, 2], 2);
         node.raft().become_follower(4, 2);
         node.settle();
         let build = |list: &[(u64, u64)]| list.iter().map(|(i, t)| entry(*i, *t)).collect::<Vec<_>>();
         let append = Message { index, log_term, entries: build(&sent), ..message(MessageType::MsgAppend, 2, 1, 4) };
         node.step(append);
         assert_eq!(node.log_terms(), log);
-        let ready = node.raw.ready();
-        assert_eq!(ready.entries, build(&to_write));
-        node.write(&ready);
-        node.raw.advance(ready);
+        let work = node.take_work().expect("at least an answer");
+        assert_eq!(work.entries, build(&to_write));
+        node.do_work(work);
         let on_disk: Vec<u64> = positions(node.raw.store()).iter().map(|(_, term)| *term).collect();
         assert_eq!(on_disk, log);
     }
@@ -157,7 +168,7 @@ fn follower_append_entries_2ab() {
 #[test]
 fn vote_request_2ab() {
     for (sent, term) in [(entries(&[1]), 2), (entries(&[1, 2]), 3)] {
-        let mut node = Node::new(1, &[1, 2, 3]);
+        let mut node = node(1, &[1, 2, 3]);
         let last = sent.last().cloned().expect("entries");
         let append = Message { entries: sent, ..message(MessageType::MsgAppend, 2, 1, term - 1) };
         node.exchange(append);
@@ -187,7 +198,7 @@ fn voter_2ab() {
         (vec![2], 1, 2, true),
         (vec![2, 2], 1, 1, true),
     ] {
-        let mut node = Node::with_log(1, &[1, 2], &log, 2);
+        let mut node = node_with_log(1, &[1, 2], &log, 2);
         let request = Message { log_term, index, ..message(MessageType::MsgRequestVote, 2, 1, 3) };
         let answers = node.exchange(request);
         let expected = Message { reject, ..message(MessageType::MsgRequestVoteResponse, 1, 2, 3) };
@@ -198,7 +209,7 @@ fn voter_2ab() {
 #[test]
 fn leader_only_commits_log_from_current_term_2ab() {
     for (acked, committed) in [(1, 0), (2, 0), (3, 3)] {
-        let mut node = Node::with_log(1, &[1, 2], &[1, 2], 2);
+        let mut node = node_with_log(1, &[1, 2], &[1, 2], 2);
         node.force_leader(); // Term 3, its first entry has index 3.
         node.propose(b"");
         node.settle();
@@ -209,7 +220,7 @@ fn leader_only_commits_log_from_current_term_2ab() {
 
 #[test]
 fn progress_leader_2ab() {
-    let mut node = Node::new(1, &[1, 2]);
+    let mut node = node(1, &[1, 2]);
     node.force_leader();
     for proposals in 0..5 {
         let own = node.raw.status().members[&1].clone();
@@ -246,7 +257,7 @@ fn handle_msg_append_2ab() {
         (append(2, 2, 4, &[]), 2, 2, false),
     ];
     for (row, (append, last, committed, reject)) in table.into_iter().enumerate() {
-        let mut node = Node::with_log(1, &[1], &[1, 2], 2);
+        let mut node = node_with_log(1, &[1], &[1, 2], 2);
         let answers = node.exchange(append);
         let raft = &node.raw.raft;
         assert_eq!((raft.last_index(), raft.committed()), (last, committed), "row {row}");
@@ -281,7 +292,7 @@ fn recv_msg_request_vote_2ab() {
         (Candidate, 3, 3, 1, true),
     ];
     for (row, (role, index, log_term, vote, reject)) in table.into_iter().enumerate() {
-        let mut node = Node::with_log(1, &[1, 2, 3], &[2, 2], 2);
+        let mut node = node_with_log(1, &[1, 2, 3], &[2, 2], 2);
         // The same term on both sides, so that only vote and log decide.
         let term = log_term.max(2);
         let raft = node.raft();
@@ -297,7 +308,7 @@ fn recv_msg_request_vote_2ab() {
 fn all_server_stepdown_2ab() {
     for role in [Role::Follower, Role::Candidate, Role::Leader] {
         for (msg_type, leader) in [(MessageType::MsgRequestVote, 0), (MessageType::MsgAppend, 2)] {
-            let mut node = Node::new(1, &[1, 2, 3]);
+            let mut node = node(1, &[1, 2, 3]);
             match role {
                 Role::Follower => node.raft().become_follower(1, 0),
                 Role::PreCandidate | Role::Candidate => node.raft().become_candidate(),
