@@ -8,6 +8,8 @@
 
 use std::collections::BTreeSet;
 
+use storage::engine::mem::MemFault;
+
 use crate::clock::VirtualTime;
 use crate::network::{LinkQuality, NodeId};
 use crate::rng::SeededRng;
@@ -40,6 +42,8 @@ pub enum Fault {
     SetNetwork(LinkQuality),
     /// Every sync of the store takes this many microseconds from now on.
     SetDisk { store: NodeId, sync_micros: u64 },
+    /// The next write or sync of the store's log disk (`log`) or data disk fails in this way; a store does not survive that.
+    FailDisk { store: NodeId, log: bool, kind: MemFault },
 }
 
 impl Fault {
@@ -54,6 +58,7 @@ impl Fault {
             Self::Reconnect => "reconnect",
             Self::SetNetwork(_) => "set_network",
             Self::SetDisk { .. } => "set_disk",
+            Self::FailDisk { .. } => "fail_disk",
         }
     }
 }
@@ -69,21 +74,26 @@ pub struct FaultMix {
     pub unreliable: bool,
     /// Slow syncs.
     pub slow_disks: bool,
+    /// Failing writes and full disks.
+    pub failing_disks: bool,
 }
 
 impl FaultMix {
     /// Everything.
-    pub const ALL: Self = Self { crashes: true, partitions: true, unreliable: true, slow_disks: true };
+    pub const ALL: Self =
+        Self { crashes: true, partitions: true, unreliable: true, slow_disks: true, failing_disks: true };
     /// Nothing.
-    pub const NONE: Self = Self { crashes: false, partitions: false, unreliable: false, slow_disks: false };
+    pub const NONE: Self =
+        Self { crashes: false, partitions: false, unreliable: false, slow_disks: false, failing_disks: false };
 
-    /// A mix drawn from the seed: each kind with a chance of three in four.
+    /// A mix drawn from the seed: each kind with a chance of three in four, failing disks of one in two.
     pub fn draw(rng: &mut SeededRng) -> Self {
         Self {
             crashes: rng.chance(750),
             partitions: rng.chance(750),
             unreliable: rng.chance(750),
             slow_disks: rng.chance(750),
+            failing_disks: rng.chance(500),
         }
     }
 }
@@ -102,9 +112,10 @@ pub struct FaultPlan {
 
 impl FaultPlan {
     /// Draws a plan for `stores`: from 0.5 virtual seconds (a first election may be undisturbed) to `heal_at`, a fault
-    /// every 50 to 700 milliseconds, so that the density is constant over the phase.
+    /// every 50 to 700 milliseconds (or, in a calmer seed, 3000), so that the density is constant over the phase.
     pub fn draw(rng: &mut SeededRng, mix: FaultMix, stores: &[NodeId], heal_at: VirtualTime) -> Self {
         let kinds = kinds(mix);
+        let longest_pause = *rng.pick(&[700_000, 700_000, 3_000_000]).unwrap_or(&700_000);
         let mut plan = Self { faults: Vec::new(), heal_at };
         if mix.unreliable && rng.chance(500) {
             plan.faults.push((VirtualTime::ZERO, Fault::SetNetwork(draw_quality(rng))));
@@ -115,7 +126,7 @@ impl FaultPlan {
                 let fault = draw_fault(rng, *kind, stores);
                 plan.faults.push((at, fault));
             }
-            at = at + rng.within(50_000..=700_000);
+            at = at + rng.within(50_000..=longest_pause);
         }
         plan
     }
@@ -137,7 +148,8 @@ enum Kind {
     Cut,
     Reconnect,
     Quality,
-    Disk,
+    SlowDisk,
+    FailDisk,
 }
 
 fn kinds(mix: FaultMix) -> Vec<Kind> {
@@ -152,7 +164,10 @@ fn kinds(mix: FaultMix) -> Vec<Kind> {
         kinds.push(Kind::Quality);
     }
     if mix.slow_disks {
-        kinds.push(Kind::Disk);
+        kinds.push(Kind::SlowDisk);
+    }
+    if mix.failing_disks {
+        kinds.push(Kind::FailDisk);
     }
     kinds
 }
@@ -164,11 +179,20 @@ fn draw_fault(rng: &mut SeededRng, kind: Kind, stores: &[NodeId]) -> Fault {
         Kind::Cut => draw_cut(rng, stores),
         Kind::Reconnect => Fault::Reconnect,
         Kind::Quality => Fault::SetNetwork(draw_quality(rng)),
-        Kind::Disk => Fault::SetDisk {
-            store: rng.pick(stores).copied().unwrap_or_default(),
+        Kind::FailDisk => Fault::FailDisk {
+            store: draw_store(rng, stores),
+            log: rng.chance(500),
+            kind: if rng.chance(500) { MemFault::Io } else { MemFault::DiskFull },
+        },
+        Kind::SlowDisk => Fault::SetDisk {
+            store: draw_store(rng, stores),
             sync_micros: if rng.chance(500) { HEALTHY_SYNC } else { rng.within(HEALTHY_SYNC..=100_000) },
         },
     }
+}
+
+fn draw_store(rng: &mut SeededRng, stores: &[NodeId]) -> NodeId {
+    rng.pick(stores).copied().unwrap_or_default()
 }
 
 fn draw_cut(rng: &mut SeededRng, stores: &[NodeId]) -> Fault {
@@ -216,7 +240,7 @@ mod tests {
         assert_ne!(plan(4, FaultMix::ALL), plan(5, FaultMix::ALL));
         for seed in 0..100 {
             let plan = plan(seed, FaultMix::ALL);
-            assert!(plan.faults.len() >= 10, "seed {seed}");
+            assert!(plan.faults.len() >= 3, "seed {seed}");
             assert!(plan.faults.is_sorted_by_key(|(at, _)| *at));
             assert!(plan.faults.iter().all(|(at, _)| *at < plan.heal_at));
         }
@@ -229,6 +253,6 @@ mod tests {
         assert!(plan(1, crashes).faults.iter().all(|(_, fault)| fault.name().starts_with("crash")));
         let names: BTreeSet<_> =
             (0..50).flat_map(|seed| plan(seed, FaultMix::ALL).faults).map(|(_, fault)| fault.name()).collect();
-        assert_eq!(names.len(), 8, "{names:?}");
+        assert_eq!(names.len(), 9, "{names:?}");
     }
 }

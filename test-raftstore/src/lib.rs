@@ -7,6 +7,7 @@
 //! | [`network`], [`faults`] | what goes wrong: loss, delay, duplicates, partitions, crashes, slow disks |
 //! | [`history`], [`linearizability`] | what clients asked and were told, and whether one register per key explains it |
 //! | [`view`], [`invariants`] | what every peer believes, and the rules that must hold between any two steps |
+//! | [`sim`] | the driver: stores of raftstore, clients and faults as events of one run |
 //! | [`trace`], [`verdict`] | what happened and because of what, and the short text that a failing run prints |
 //!
 //! Nothing here reads the wall clock, spawns a thread or iterates over a randomly ordered map while a seed runs, so the
@@ -20,6 +21,7 @@ pub mod invariants;
 pub mod linearizability;
 pub mod network;
 pub mod rng;
+pub mod sim;
 pub mod trace;
 pub mod verdict;
 pub mod view;

@@ -162,7 +162,8 @@ impl Trace {
 /// Where failing runs leave their traces: `target/lab` of the workspace, or of `CARGO_TARGET_DIR`.
 pub fn default_folder() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let workspace = || Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join("target");
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let workspace = || here.parent().unwrap_or(here).join("target");
     target.unwrap_or_else(workspace).join("lab")
 }
 

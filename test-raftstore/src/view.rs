@@ -31,8 +31,16 @@ pub enum PeerRole {
 pub struct EntryId {
     /// The entry's term.
     pub term: u64,
-    /// A hash of its content.
-    pub digest: u64,
+    /// A hash of its content; `None` where the content could not be read (it is on its way to the disk and in no cache).
+    pub digest: Option<u64>,
+}
+
+impl EntryId {
+    /// Whether the two cannot be the same entry.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        let contents_differ = matches!((self.digest, other.digest), (Some(left), Some(right)) if left != right);
+        self.term != other.term || contents_differ
+    }
 }
 
 /// A peer's log as far as it is in memory or on disk, without the contents.
@@ -208,7 +216,7 @@ mod tests {
     use super::*;
 
     fn entry(term: u64) -> EntryId {
-        EntryId { term, digest: 0 }
+        EntryId { term, digest: None }
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Invariant for StateMachineSafety {
         for index in from + 1..=peer.commit {
             let Some(entry) = peer.log.get(index) else { continue };
             let first = *self.committed.entry((peer.key.region, index)).or_insert((entry, peer.peer));
-            if first.0 != entry {
+            if first.0.contradicts(&entry) {
                 return Err(format!(
                     "index {index} is committed with term {} on peer {} and with term {} on peer {}{}",
                     first.0.term,

@@ -16,7 +16,7 @@ impl DiskProbe for Disks {
 /// A peer on store `id` with peer id `id`, log terms from index 1 on.
 fn peer(id: u64, role: PeerRole, term: u64, terms: &[u64]) -> PeerView {
     let mut log = LogView::new(0, 0);
-    log.replace_from(1, terms.iter().map(|term| EntryId { term: *term, digest: 100 + *term }));
+    log.replace_from(1, terms.iter().map(|term| EntryId { term: *term, digest: Some(100 + *term) }));
     PeerView {
         key: PeerKey { store: id, region: 1 },
         peer: id,
@@ -80,11 +80,11 @@ fn a_leader_does_not_rewrite_its_log() {
     let mut lab = Lab::new();
     assert_eq!(lab.see(peer(1, PeerRole::Leader, 2, &[1, 2])), Ok(()));
     let mut longer = lab.view.peers[&PeerKey { store: 1, region: 1 }].clone();
-    longer.log.replace_from(3, [EntryId { term: 2, digest: 102 }]);
+    longer.log.replace_from(3, [EntryId { term: 2, digest: Some(102) }]);
     longer.last = 3;
     assert_eq!(lab.see(longer.clone()), Ok(()));
     longer.log.mark_seen();
-    longer.log.replace_from(3, [EntryId { term: 2, digest: 102 }]);
+    longer.log.replace_from(3, [EntryId { term: 2, digest: Some(102) }]);
     assert_eq!(lab.see(longer), Err("R-APPEND-ONLY"));
 }
 
@@ -96,7 +96,7 @@ fn logs_that_meet_are_equal_below() {
     assert_eq!(lab.see(peer(3, PeerRole::Follower, 3, &[1, 1, 3])), Err("R-LOG-MATCH"));
     let mut lab = Lab::new();
     let mut other = peer(2, PeerRole::Follower, 3, &[1]);
-    other.log.replace_from(1, [EntryId { term: 1, digest: 7 }]);
+    other.log.replace_from(1, [EntryId { term: 1, digest: Some(7) }]);
     assert_eq!(lab.see(peer(1, PeerRole::Follower, 3, &[1])), Ok(()));
     assert_eq!(lab.see(other), Err("R-LOG-MATCH"));
 }

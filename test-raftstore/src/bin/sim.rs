@@ -1,0 +1,156 @@
+//! Runs the simulator over a range of seeds, or one seed again.
+//!
+//! Exit code 0: every seed held every rule. 1: a seed failed; its verdict is on standard output, its trace in `target/lab`.
+//! 2: bad usage.
+
+use std::fs;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use test_raftstore::sim::campaign::{Totals, run_seed};
+use test_raftstore::sim::disk::DiskLie;
+use test_raftstore::sim::{HarnessLie, Options, Simulation};
+use test_raftstore::trace::default_folder;
+
+/// Runs simulated clusters under faults and checks every rule after every step.
+#[derive(Parser)]
+#[command(name = "sim")]
+struct Arguments {
+    /// The seeds to run: `a..b` (without b), or one seed.
+    #[arg(long, value_parser = parse_seeds, default_value = "0..200")]
+    seeds: Range<u64>,
+    /// Runs this seed twice, compares the two byte by byte, and prints what came of it.
+    #[arg(long)]
+    replay: Option<u64>,
+    /// Writes the trace of the replayed seed to this file.
+    #[arg(long, requires = "replay")]
+    trace: Option<PathBuf>,
+    /// How many stores; drawn from the seed if left out.
+    #[arg(long)]
+    stores: Option<u64>,
+    /// Breaks a promise on purpose, to see that it is noticed.
+    #[arg(long, value_enum)]
+    lie: Option<Lie>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Lie {
+    SyncWithoutSyncing,
+    ForgetVote,
+    ForgetApplyState,
+    ReadLocally,
+    AcknowledgeEarly,
+    GrantEveryVote,
+    AcceptEveryAppend,
+    CorruptEntries,
+}
+
+fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
+    let number = |part: &str| part.parse::<u64>().map_err(|error| format!("{part:?} is not a seed: {error}"));
+    match text.split_once("..") {
+        Some((first, end)) => Ok(number(first)?..number(end)?),
+        None => number(text).map(|seed| seed..seed + 1),
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut options = Options { stores: arguments.stores, ..Options::campaign() };
+    if let Some(lie) = arguments.lie {
+        tell(&mut options, lie);
+    }
+    match arguments.replay {
+        Some(seed) => replay(seed, &options, arguments.trace),
+        None => campaign(arguments.seeds, &options),
+    }
+}
+
+fn tell(options: &mut Options, lie: Lie) {
+    match lie {
+        Lie::SyncWithoutSyncing => options.lies.raft = Some(DiskLie::SyncWithoutSyncing),
+        Lie::ForgetVote => options.lies.raft = Some(DiskLie::ForgetVote),
+        Lie::ForgetApplyState => options.lies.kv = Some(DiskLie::ForgetApplyState),
+        Lie::ReadLocally => options.harness_lie = Some(HarnessLie::ReadLocally),
+        Lie::AcknowledgeEarly => options.harness_lie = Some(HarnessLie::AcknowledgeEarly),
+        Lie::GrantEveryVote => options.harness_lie = Some(HarnessLie::GrantEveryVote),
+        Lie::AcceptEveryAppend => options.harness_lie = Some(HarnessLie::AcceptEveryAppend),
+        Lie::CorruptEntries => options.harness_lie = Some(HarnessLie::CorruptEntries),
+    }
+}
+
+fn campaign(seeds: Range<u64>, options: &Options) -> ExitCode {
+    let started = Instant::now();
+    let mut totals = Totals::default();
+    let mut reported = Instant::now();
+    println!("seeds {}..{}", seeds.start, seeds.end);
+    for seed in seeds {
+        match run_seed(seed, options, &default_folder()) {
+            Ok(report) => totals.add(&report),
+            Err(failure) => {
+                println!("{failure}");
+                print_totals(&totals, started);
+                return ExitCode::FAILURE;
+            }
+        }
+        if reported.elapsed().as_secs() >= 10 {
+            print_totals(&totals, started);
+            reported = Instant::now();
+        }
+    }
+    print_totals(&totals, started);
+    ExitCode::SUCCESS
+}
+
+fn print_totals(totals: &Totals, started: Instant) {
+    let seconds = started.elapsed().as_secs_f64().max(0.001);
+    let (ok, failed, unknown) = totals.outcomes;
+    println!(
+        "{} seeds clean, {:.1} seeds/s, {:.0} steps/s; operations: {ok} ok, {failed} failed, {unknown} unknown; {} crashes, {} messages lost",
+        totals.seeds,
+        totals.seeds as f64 / seconds,
+        totals.steps as f64 / seconds,
+        totals.crashes,
+        totals.lost,
+    );
+}
+
+fn replay(seed: u64, options: &Options, file: Option<PathBuf>) -> ExitCode {
+    let mut first = Simulation::new(seed, options.clone());
+    let outcome = first.run();
+    let mut second = Simulation::new(seed, options.clone());
+    let again = second.run();
+    let same = first.trace().digest() == second.trace().digest()
+        && first.trace().to_json_lines() == second.trace().to_json_lines()
+        && outcome.is_ok() == again.is_ok();
+    println!(
+        "seed {seed}: {} events, digest {:016x}, the second run is {}",
+        first.trace().len(),
+        first.trace().digest(),
+        if same { "identical" } else { "DIFFERENT" }
+    );
+    if let Some(file) = file {
+        if let Err(error) = fs::write(&file, first.trace().to_json_lines()) {
+            eprintln!("cannot write {}: {error}", file.display());
+            return ExitCode::FAILURE;
+        }
+        println!("trace {}", file.display());
+    }
+    match outcome {
+        Ok(report) => {
+            let (ok, failed, unknown) = report.outcomes;
+            println!(
+                "clean: {} steps, {} virtual; operations: {ok} ok, {failed} failed, {unknown} unknown; {} crashes",
+                report.steps, report.time, report.crashes
+            );
+            if same { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(mut failure) => {
+            failure.trace = first.trace().write(&default_folder(), &options.name, seed).ok();
+            println!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Crashes, restarts and the other faults of the plan.
+
+use std::collections::BTreeSet;
+
+use super::driver::{Broken, Event, Simulation};
+use super::finish::Stage;
+use super::world::StoreAnswer;
+use crate::faults::{Fault, Victim};
+use crate::verdict::FailureKind;
+use crate::view::PeerRole;
+
+impl Simulation {
+    pub(super) fn on_fault(&mut self, fault: Fault) -> Result<(), Broken> {
+        if self.stage != Stage::Faults {
+            return Ok(());
+        }
+        self.current = 0;
+        self.note("fault", 0, 0, vec![("what", fault.name().into()), ("how", format!("{fault:?}").into())]);
+        let all: Vec<u64> = self.stores.keys().copied().collect();
+        match fault {
+            Fault::Crash { victim, down } => {
+                let store = self.find(victim);
+                self.crash(BTreeSet::from([store]), down)?;
+            }
+            Fault::CrashAll { down } => self.crash(all.into_iter().collect(), down)?,
+            Fault::Partition { side } => self.network.partition(&side, &all),
+            Fault::Isolate { victim } => {
+                let side = BTreeSet::from([self.find(victim)]);
+                self.network.partition(&side, &all);
+            }
+            Fault::OneWay { victim, inbound } => {
+                let store = self.find(victim);
+                self.network.reconnect();
+                for other in all.into_iter().filter(|other| *other != store) {
+                    let (from, to) = if inbound { (other, store) } else { (store, other) };
+                    self.network.cut(from, to);
+                }
+            }
+            Fault::Reconnect => self.network.reconnect(),
+            Fault::SetNetwork(quality) => self.network.set_quality(quality),
+            Fault::SetDisk { store, sync_micros } => {
+                if let Some(store) = self.stores.get_mut(&store) {
+                    store.sync_micros = sync_micros;
+                }
+            }
+            Fault::FailDisk { store, log, kind } => {
+                if let Some(store) = self.stores.get(&store) {
+                    let disk = if log { &store.engines.raft } else { &store.engines.kv };
+                    disk.engine().faults().fail_next(kind, 1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The store that a fault hits: for the leader, that of the first region in the highest term.
+    fn find(&self, victim: Victim) -> u64 {
+        let leaders = self.view.peers.values().filter(|peer| peer.role == PeerRole::Leader);
+        let leader = leaders.max_by_key(|peer| (std::cmp::Reverse(peer.key.region), peer.term));
+        match (victim, leader) {
+            (Victim::Store(store), _) => store,
+            (Victim::Leader, Some(peer)) => peer.key.store,
+            (Victim::Leader, None) => self.stores.keys().next().copied().unwrap_or_default(),
+        }
+    }
+
+    /// The power of these stores fails in the same moment. Now and then just after a write and before anybody heard of it.
+    pub(super) fn crash(&mut self, victims: BTreeSet<u64>, down: u64) -> Result<(), Broken> {
+        for id in victims {
+            let (write_first, apply_first) = (self.crash_rng.chance(300), self.crash_rng.chance(300));
+            let Some(store) = self.stores.get_mut(&id) else { continue };
+            let Some(running) = &mut store.running else { continue };
+            // A stage that fails here fails in a store that is about to be gone.
+            if let (true, Some(writer)) = (write_first && !running.failing, &mut running.parts.log_writer) {
+                let _ = writer.round();
+            }
+            if apply_first && !running.failing {
+                let _ = running.parts.apply_workers[0].round();
+            }
+            store.crash(&mut self.crash_rng);
+            let incarnation = store.incarnation;
+            store.outbox.take();
+            self.crashes += 1;
+            self.view.peers.retain(|key, _| key.store != id);
+            self.note("crash", id, 0, vec![("down", down.into())]);
+            self.break_connections(id);
+            self.push_in(down, Event::Restart { store: id, incarnation });
+        }
+        Ok(())
+    }
+
+    /// Clients with calls at a store that is gone see their connections break, whatever its last step would have answered.
+    fn break_connections(&mut self, store: u64) {
+        let (lost, others): (Vec<_>, Vec<_>) = self
+            .answers
+            .take()
+            .into_iter()
+            .partition(|(call, _)| self.outstanding.get(call).is_none_or(|(taker, _)| *taker == store));
+        debug_assert!(others.is_empty(), "answers of other stores are picked up after each step");
+        drop(lost);
+        let calls: Vec<_> =
+            self.outstanding.iter().filter(|(_, (taker, _))| *taker == store).map(|(call, _)| *call).collect();
+        for call in calls {
+            self.outstanding.remove(&call);
+            self.reply(call, store, StoreAnswer::Dropped);
+        }
+    }
+
+    pub(super) fn on_restart(&mut self, id: u64, incarnation: u64) -> Result<(), Broken> {
+        let Some(store) = self.stores.get_mut(&id) else { return Ok(()) };
+        if store.incarnation != incarnation || store.running.is_some() {
+            return Ok(());
+        }
+        if let Err(error) = store.start(&self.config, self.layout, &self.scheduler, &self.logger) {
+            let details = format!("store {id} does not start after crash number {}: {error}", self.crashes);
+            return Err(Broken { kind: FailureKind::Contract, id: "RESTART", details });
+        }
+        let (incarnation, tick) = (store.incarnation, store.tick_micros);
+        self.note("start", id, 0, vec![("incarnation", incarnation.into())]);
+        self.check_applied_state(id)?;
+        let first = self.rng.within(1..=tick);
+        self.push_in(first, Event::Tick { store: id, incarnation });
+        self.after_step(id, &[])
+    }
+}

@@ -1,0 +1,285 @@
+//! A client: what it asks next, whom, and what it makes of an answer.
+//!
+//! A client has one operation at a time. It repeats an attempt only after an answer that rules out any effect; once an attempt is
+//! in doubt (no answer, a broken connection), a write ends as unknown and is never repeated.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use proto::metapb::Region;
+use proto::raft_cmdpb::{CmdType, CompareAndSwapRequest, DeleteRequest, PutRequest, Request, Response};
+use raftstore::{Error, RegionSnapshot};
+use storage::raw::value;
+use storage::{Cf, Reader};
+
+use super::StoreSnapshot;
+use super::disk::pairs;
+use crate::history::{Answer, History, Operation, OperationId};
+use crate::rng::SeededRng;
+
+/// The keys that clients share, and the regions they lie in.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// The regions, ordered by start key.
+    pub regions: Vec<Region>,
+    /// For each region its keys.
+    pub keys: Vec<Vec<Bytes>>,
+}
+
+impl Workload {
+    /// The region that holds `key`.
+    pub fn region_of(&self, key: &[u8]) -> &Region {
+        self.regions
+            .iter()
+            .rev()
+            .find(|region| region.start_key.as_ref() <= key)
+            .expect("invariant: the first region starts at the empty key")
+    }
+
+    /// The region in which an operation takes place.
+    pub fn region_of_operation(&self, operation: &Operation) -> &Region {
+        match operation {
+            Operation::Scan { start, .. } => self.region_of(start),
+            other => self.region_of(other.key().expect("invariant: only scans have no key")),
+        }
+    }
+}
+
+/// One thing that a scripted client has to get done.
+#[derive(Clone, Debug)]
+pub enum Errand {
+    /// Write a new value.
+    Put(Bytes),
+    /// Read a key.
+    Get(Bytes),
+    /// Read a whole region.
+    Scan(Bytes, Bytes),
+}
+
+/// The operation that a client is at.
+#[derive(Clone, Debug)]
+pub struct Current {
+    /// Its place in the history.
+    pub id: OperationId,
+    /// What it is.
+    pub operation: Operation,
+    /// The attempt whose answer is awaited.
+    pub call: u64,
+    /// An attempt may have had an effect that the client does not know of.
+    pub in_doubt: bool,
+}
+
+/// What a client makes of a store's answer.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// The answer to the operation.
+    Done(Answer),
+    /// Nothing was done; try again, best at this store.
+    Retry {
+        /// Why.
+        cause: &'static str,
+        /// The leader, if the store knew it.
+        leader: Option<u64>,
+    },
+    /// Nobody knows what became of it.
+    InDoubt {
+        /// Why.
+        cause: &'static str,
+    },
+}
+
+/// See the module.
+pub struct Client {
+    /// Its number.
+    pub id: u64,
+    /// Its random choices.
+    pub rng: SeededRng,
+    /// What it is doing.
+    pub current: Option<Current>,
+    /// What it has to do, if it is scripted; a client without a script draws its operations.
+    pub script: Option<VecDeque<Errand>>,
+    /// Number of the last call.
+    pub calls: u64,
+    /// Why calls were repeated or lost, with counts, for the stuck report.
+    pub causes: BTreeMap<&'static str, u64>,
+    /// Which store it believes to lead each region.
+    leaders: BTreeMap<u64, u64>,
+    /// What it saw last of each key.
+    seen: BTreeMap<Bytes, Option<Bytes>>,
+}
+
+impl Client {
+    /// A client that draws its operations.
+    pub fn new(id: u64, rng: SeededRng) -> Self {
+        Self {
+            id,
+            rng,
+            current: None,
+            script: None,
+            calls: 0,
+            causes: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            seen: BTreeMap::new(),
+        }
+    }
+
+    /// What it asks next; `None` if its script is at its end.
+    pub fn next_operation(&mut self, workload: &Workload, history: &History) -> Option<Operation> {
+        let value = history.unique_value(self.id);
+        if let Some(script) = &self.script {
+            return script.front().map(|errand| match errand.clone() {
+                Errand::Put(key) => Operation::Put { key, value },
+                Errand::Get(key) => Operation::Get { key },
+                Errand::Scan(start, end) => Operation::Scan { start, end, limit: 1000 },
+            });
+        }
+        let region = self.rng.below(workload.regions.len() as u64) as usize;
+        let key = self.rng.pick(&workload.keys[region])?.clone();
+        Some(match self.rng.below(100) {
+            0..35 => Operation::Get { key },
+            35..68 => Operation::Put { key, value: self.pad(value) },
+            68..76 => Operation::Delete { key },
+            76..90 => {
+                let expected = self.seen.get(&key).cloned().unwrap_or_default();
+                Operation::CompareAndSwap { key, expected, value }
+            }
+            _ => {
+                let end = workload.regions[region].end_key.clone();
+                Operation::Scan { start: key, end, limit: self.rng.within(1..=10) as usize }
+            }
+        })
+    }
+
+    /// Now and then a value that fills a message or a batch by itself.
+    fn pad(&mut self, value: Bytes) -> Bytes {
+        if !self.rng.chance(20) {
+            return value;
+        }
+        let mut padded = value.to_vec();
+        padded.resize(padded.len() + self.rng.within(1_000..=10_000) as usize, b'.');
+        padded.into()
+    }
+
+    /// The store to ask about `region`.
+    pub fn choose_store(&mut self, region: &Region) -> u64 {
+        let known = self.leaders.get(&region.id).copied();
+        known.or_else(|| self.rng.pick(&region.peers).map(|peer| peer.store_id)).unwrap_or_default()
+    }
+
+    /// Learns from a reply whom to ask next.
+    pub fn learn(&mut self, region: u64, store: u64, reply: &Reply) {
+        match reply {
+            Reply::Done(_) => {
+                self.leaders.insert(region, store);
+            }
+            Reply::Retry { leader: Some(leader), .. } => {
+                self.leaders.insert(region, *leader);
+            }
+            Reply::Retry { leader: None, .. } | Reply::InDoubt { .. } => {
+                self.leaders.remove(&region);
+            }
+        }
+    }
+
+    /// Notes what an answer says about keys.
+    pub fn remember(&mut self, operation: &Operation, answer: &Answer) {
+        let (key, value) = match (operation, answer) {
+            (Operation::Get { key }, Answer::Value(value)) => (key, value.clone()),
+            (Operation::Put { key, value }, Answer::Done) => (key, Some(value.clone())),
+            (Operation::Delete { key }, Answer::Done) => (key, None),
+            (Operation::CompareAndSwap { key, value, .. }, Answer::Swapped { succeeded, previous }) => {
+                (key, if *succeeded { Some(value.clone()) } else { previous.clone() })
+            }
+            _ => return,
+        };
+        self.seen.insert(key.clone(), value);
+    }
+}
+
+/// The request that carries out a write; `None` for a read.
+pub fn write_request(operation: &Operation) -> Option<Request> {
+    let cf = Cf::Raw.name().to_owned();
+    let mut request = Request::default();
+    match operation {
+        Operation::Put { key, value } => {
+            request.cmd_type = CmdType::Put as i32;
+            request.put = Some(PutRequest { cf, key: key.clone(), value: value::encode(value, value::NEVER) });
+        }
+        Operation::Delete { key } => {
+            request.cmd_type = CmdType::Delete as i32;
+            request.delete = Some(DeleteRequest { cf, key: key.clone() });
+        }
+        Operation::CompareAndSwap { key, expected, value } => {
+            request.cmd_type = CmdType::CompareAndSwap as i32;
+            request.compare_and_swap = Some(CompareAndSwapRequest {
+                cf,
+                key: key.clone(),
+                value: value::encode(value, value::NEVER),
+                previous_value: expected.clone().unwrap_or_default(),
+                previous_not_exist: expected.is_none(),
+                now: 1,
+            });
+        }
+        Operation::Get { .. } | Operation::Scan { .. } => return None,
+    }
+    Some(request)
+}
+
+/// What a write's responses say.
+pub fn written(operation: &Operation, result: raftstore::Result<Vec<Response>>) -> Reply {
+    let responses = match result {
+        Ok(responses) => responses,
+        Err(error) => return refused(&error),
+    };
+    match (operation, responses.into_iter().next().and_then(|response| response.compare_and_swap)) {
+        (Operation::CompareAndSwap { .. }, Some(swap)) => Reply::Done(Answer::Swapped {
+            succeeded: swap.succeed,
+            previous: (!swap.previous_not_exist).then_some(swap.previous_value),
+        }),
+        _ => Reply::Done(Answer::Done),
+    }
+}
+
+/// Reads what was asked for from a region's snapshot.
+pub fn read(operation: &Operation, result: raftstore::Result<RegionSnapshot<StoreSnapshot>>) -> Reply {
+    match result {
+        Ok(view) => Reply::Done(read_from(operation, &view.snapshot)),
+        Err(error) => refused(&error),
+    }
+}
+
+/// Reads what was asked for from any view of the data.
+pub fn read_from(operation: &Operation, reader: &impl Reader) -> Answer {
+    let plain = |stored: Bytes| value::live(&stored, 1).ok().flatten();
+    match operation {
+        Operation::Scan { start, end, limit } => {
+            let upper = (!end.is_empty()).then_some(end.as_ref());
+            let cursor = reader.cursor(Cf::Raw, Some(start), upper).expect("invariant: reading memory does not fail");
+            let found = pairs(cursor).into_iter().filter_map(|(key, stored)| Some((key, plain(stored)?)));
+            Answer::Pairs(found.take(*limit).collect())
+        }
+        other => {
+            let key = other.key().expect("invariant: only scans have no key");
+            let stored = reader.get(Cf::Raw, key).expect("invariant: reading memory does not fail");
+            Answer::Value(stored.and_then(plain))
+        }
+    }
+}
+
+fn refused(error: &Error) -> Reply {
+    let leader = match error {
+        Error::NotLeader { leader, .. } => leader.as_ref().map(|peer| peer.store_id),
+        _ => None,
+    };
+    let cause = match error {
+        Error::NotLeader { .. } => "not leader",
+        Error::RegionNotFound { .. } => "region not found",
+        Error::StaleCommand => "stale command",
+        Error::EpochNotMatch { .. } => "epoch not match",
+        Error::KeyNotInRegion { .. } => "key not in region",
+        Error::ServerIsBusy { .. } => "server is busy",
+        Error::ReadIndexNotReady { .. } => "read index not ready",
+        _ => "other error",
+    };
+    if error.is_retryable() { Reply::Retry { cause, leader } } else { Reply::InDoubt { cause } }
+}

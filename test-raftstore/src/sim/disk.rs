@@ -1,0 +1,129 @@
+//! The disks of a simulated store, and the lies that they can be told to tell.
+//!
+//! A [`SimDisk`] is a [`MemEngine`], which models what a crash loses. A [`DiskLie`] breaks one promise of it on purpose: the
+//! simulator has to find out, or its checks are worth nothing (the crate's tests prove that it does).
+
+use bytes::Bytes;
+use prost::Message;
+use proto::raft_serverpb::RaftLocalState;
+use storage::{Cf, Durability, Engine, MemEngine, Reader, Result, WriteBatch, WriteOp};
+
+use crate::rng::SeededRng;
+
+/// A promise that a disk breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskLie {
+    /// `Sync` returns before anything is durable.
+    SyncWithoutSyncing,
+    /// After a crash the raft state's vote is gone.
+    ForgetVote,
+    /// Apply states are never written: after a crash entries are applied again.
+    ForgetApplyState,
+}
+
+/// One engine of a simulated store.
+#[derive(Clone)]
+pub struct SimDisk {
+    engine: MemEngine,
+    lie: Option<DiskLie>,
+}
+
+impl SimDisk {
+    /// An empty disk.
+    pub fn new(lie: Option<DiskLie>) -> Self {
+        Self { engine: MemEngine::new(), lie }
+    }
+
+    /// The engine behind it.
+    pub fn engine(&self) -> &MemEngine {
+        &self.engine
+    }
+
+    /// The power fails: handles to this disk fail from now on. Of the un-synced batches a prefix of random length survives.
+    pub fn crash(&self, rng: &mut SeededRng) -> Self {
+        let survivors = rng.below(self.engine.unsynced() as u64 + 1) as usize;
+        let found = Self { engine: self.engine.crash(survivors), lie: self.lie };
+        if self.lie == Some(DiskLie::ForgetVote) {
+            found.forget_votes();
+        }
+        found
+    }
+
+    /// What a crash now would surely leave of a record.
+    pub fn durable(&self, cf: Cf, key: &[u8]) -> Option<Bytes> {
+        self.engine.crash_image(0).get(cf, key).ok().flatten()
+    }
+
+    fn forget_votes(&self) {
+        let Ok(cursor) = self.engine.cursor(Cf::Default, None, None) else { return };
+        let mut batch = WriteBatch::new();
+        for (key, value) in pairs(cursor) {
+            let Ok(mut state) = RaftLocalState::decode(value) else { continue };
+            // Raft states are the records of nine bytes (see raftstore::keys).
+            if let (9, Some(hard_state)) = (key.len(), state.hard_state.as_mut()) {
+                hard_state.vote = 0;
+                batch.put(Cf::Default, key, state.encode_to_vec());
+            }
+        }
+        // A disk that fails here keeps its votes, which is no lie.
+        let _ = self.engine.write(batch, Durability::Sync);
+    }
+}
+
+/// All pairs under a cursor.
+pub fn pairs(mut cursor: impl storage::Cursor) -> Vec<(Bytes, Bytes)> {
+    let mut pairs = Vec::new();
+    cursor.seek_to_first();
+    while cursor.valid() {
+        pairs.push((Bytes::copy_from_slice(cursor.key()), Bytes::copy_from_slice(cursor.value())));
+        cursor.next();
+    }
+    pairs
+}
+
+impl Reader for SimDisk {
+    type Cursor<'a> = <MemEngine as Reader>::Cursor<'a>;
+
+    fn get(&self, cf: Cf, key: &[u8]) -> Result<Option<Bytes>> {
+        self.engine.get(cf, key)
+    }
+
+    fn cursor(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<Self::Cursor<'_>> {
+        self.engine.cursor(cf, lower, upper)
+    }
+}
+
+impl Engine for SimDisk {
+    type Snapshot = <MemEngine as Engine>::Snapshot;
+
+    fn snapshot(&self) -> Self::Snapshot {
+        self.engine.snapshot()
+    }
+
+    fn write(&self, batch: WriteBatch, durability: Durability) -> Result<()> {
+        match self.lie {
+            Some(DiskLie::SyncWithoutSyncing) => self.engine.write(batch, Durability::Buffered),
+            Some(DiskLie::ForgetApplyState) if durability == Durability::Buffered => {
+                let mut kept = WriteBatch::new();
+                batch.into_ops().into_iter().filter(|op| !is_apply_state(op)).for_each(|op| kept.push(op));
+                self.engine.write(kept, durability)
+            }
+            _ => self.engine.write(batch, durability),
+        }
+    }
+
+    fn sync(&self) -> Result<()> {
+        match self.lie {
+            Some(DiskLie::SyncWithoutSyncing) => Ok(()),
+            _ => self.engine.sync(),
+        }
+    }
+
+    fn approximate_size(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<u64> {
+        self.engine.approximate_size(cf, lower, upper)
+    }
+}
+
+fn is_apply_state(op: &WriteOp) -> bool {
+    matches!(op, WriteOp::Put { cf: Cf::Raft, key, .. } if key.first() == Some(&0x03))
+}

@@ -1,0 +1,303 @@
+//! The event loop of one seed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proto::metapb::Region;
+use proto::raft_serverpb::RaftMessage;
+use raftstore::Config;
+use raftstore::store::{Layout, bootstrap};
+use slog::{Discard, Logger, o};
+
+use super::client::{Client, Reply, Workload};
+use super::finish::Stage;
+use super::options::{Options, draw_config};
+use super::panics::capture;
+use super::state_check::AppliedStates;
+use super::store::{SimStore, Stores};
+use super::world::{Answers, CallId, SimScheduler};
+use crate::clock::{VirtualClock, VirtualTime};
+use crate::events::EventQueue;
+use crate::faults::{Fault, FaultMix, FaultPlan};
+use crate::history::{History, OperationId};
+use crate::invariants::{Invariants, Violation};
+use crate::network::{LinkQuality, Network, NetworkCounters};
+use crate::rng::SeededRng;
+use crate::trace::{EventId, Trace};
+use crate::verdict::{Failure, FailureKind};
+use crate::view::ClusterView;
+
+/// More steps than any run of reasonable length takes.
+const STEP_LIMIT: u64 = 5_000_000;
+
+/// What can happen. Events for a store carry its incarnation: those for an earlier life are void.
+pub(super) enum Event {
+    Tick { store: u64, incarnation: u64 },
+    Poll { store: u64, incarnation: u64 },
+    Persist { store: u64, incarnation: u64 },
+    Apply { store: u64, incarnation: u64 },
+    Deliver { from: u64, to: u64, message: Box<RaftMessage> },
+    ClientNext { client: u64 },
+    ClientCall { client: u64, operation: OperationId },
+    Arrive { call: CallId, store: u64 },
+    Reply { call: CallId, store: u64, reply: Reply },
+    Deadline { client: u64, operation: OperationId },
+    Fault(Fault),
+    Restart { store: u64, incarnation: u64 },
+    Die { store: u64, incarnation: u64 },
+    Heal,
+    Progress,
+}
+
+pub(super) struct Queued {
+    pub cause: EventId,
+    pub event: Event,
+}
+
+/// Why a run ends early.
+#[derive(Clone, Debug)]
+pub(super) struct Broken {
+    pub kind: FailureKind,
+    pub id: &'static str,
+    pub details: String,
+}
+
+impl From<Violation> for Broken {
+    fn from(violation: Violation) -> Self {
+        let details = format!("region {}: {}", violation.region, violation.message);
+        Self { kind: FailureKind::Safety, id: violation.id, details }
+    }
+}
+
+/// What a run that held all rules came to.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// Events handled.
+    pub steps: u64,
+    /// Virtual time at the end.
+    pub time: VirtualTime,
+    /// Operations that ended ok, failed, unknown.
+    pub outcomes: (usize, usize, usize),
+    /// Stores that crashed.
+    pub crashes: u64,
+    /// What the network did.
+    pub network: NetworkCounters,
+    /// Hash over the whole trace.
+    pub digest: u64,
+}
+
+/// One seed in progress.
+pub struct Simulation {
+    pub(super) seed: u64,
+    pub(super) options: Options,
+    pub(super) clock: VirtualClock,
+    pub(super) queue: EventQueue<Queued>,
+    /// The trace id of the event being handled.
+    pub(super) current: EventId,
+    pub(super) step: u64,
+    pub(super) trace: Trace,
+    pub(super) rng: SeededRng,
+    pub(super) crash_rng: SeededRng,
+    pub(super) network: Network,
+    pub(super) stores: Stores,
+    pub(super) config: Config,
+    pub(super) layout: Layout,
+    pub(super) scheduler: Arc<SimScheduler>,
+    pub(super) logger: Logger,
+    pub(super) view: ClusterView,
+    pub(super) invariants: Invariants,
+    pub(super) applied_states: AppliedStates,
+    pub(super) workload: Workload,
+    pub(super) clients: BTreeMap<u64, Client>,
+    pub(super) client_loss_permille: u32,
+    pub(super) history: History,
+    pub(super) answers: Answers,
+    /// Calls that a store took and has not answered, with the store's incarnation.
+    pub(super) outstanding: BTreeMap<CallId, (u64, u64)>,
+    pub(super) stage: Stage,
+    pub(super) heal_at: VirtualTime,
+    pub(super) crashes: u64,
+}
+
+impl Simulation {
+    /// Prepares a run: draws the cluster, its settings, its clients and its faults.
+    pub fn new(seed: u64, options: Options) -> Self {
+        let mut setup = SeededRng::stream(seed, "setup");
+        let stores = options.stores.unwrap_or_else(|| *setup.pick(&[1, 3, 3, 3, 5]).unwrap_or(&3));
+        let clients = options.clients.unwrap_or_else(|| setup.within(1..=8));
+        let store_ids: Vec<u64> = (1..=stores).collect();
+        let (config, layout) = draw_config(&mut setup);
+        let mix = options.faults.unwrap_or_else(|| FaultMix::draw(&mut setup));
+        let heal_at = VirtualTime::from_micros(options.fault_time);
+        let plan = FaultPlan::draw(&mut SeededRng::stream(seed, "faults"), mix, &store_ids, heal_at);
+        let regions =
+            bootstrap::initial_regions(&store_ids, &mut (1..)).expect("invariant: the range of ids has no end");
+        let mut simulation = Self {
+            seed,
+            clock: VirtualClock::new(),
+            queue: EventQueue::new(SeededRng::stream(seed, "order")),
+            current: 0,
+            step: 0,
+            trace: Trace::new(options.trace_capacity),
+            rng: SeededRng::stream(seed, "schedule"),
+            crash_rng: SeededRng::stream(seed, "crashes"),
+            network: Network::new(LinkQuality::CLEAN, SeededRng::stream(seed, "network")),
+            stores: Stores::new(),
+            config,
+            layout,
+            scheduler: Arc::default(),
+            logger: Logger::root(Discard, o!()),
+            view: ClusterView::default(),
+            invariants: Invariants::all(),
+            applied_states: AppliedStates::default(),
+            workload: draw_workload(&mut setup, regions),
+            clients: BTreeMap::new(),
+            client_loss_permille: if mix.unreliable { setup.within(0..=30) as u32 } else { 0 },
+            history: History::new(),
+            answers: Answers::default(),
+            outstanding: BTreeMap::new(),
+            stage: Stage::Faults,
+            heal_at,
+            crashes: 0,
+            options,
+        };
+        simulation.create_stores(&store_ids, &mut setup);
+        simulation.create_clients(clients);
+        for (at, fault) in plan.faults {
+            simulation.push(at, Event::Fault(fault));
+        }
+        simulation.push(heal_at, Event::Heal);
+        simulation
+    }
+
+    fn create_stores(&mut self, store_ids: &[u64], setup: &mut SeededRng) {
+        for region in &self.workload.regions {
+            self.view.stores.extend(region.peers.iter().map(|peer| ((region.id, peer.id), peer.store_id)));
+        }
+        for id in store_ids {
+            let tick = setup.within(45_000..=55_000);
+            let store = SimStore::create(*id, &self.workload.regions, tick, self.options.lies)
+                .expect("invariant: a new store in memory can be bootstrapped");
+            self.stores.insert(*id, store);
+            self.push(VirtualTime::ZERO, Event::Restart { store: *id, incarnation: 0 });
+        }
+    }
+
+    fn create_clients(&mut self, clients: u64) {
+        for id in 1..=clients {
+            let rng = SeededRng::stream(self.seed, &format!("client {id}"));
+            self.clients.insert(id, Client::new(id, rng));
+            let start = VirtualTime::from_micros(self.rng.within(1_000..=100_000));
+            self.push(start, Event::ClientNext { client: id });
+        }
+    }
+
+    /// Schedules an event that follows from the one being handled.
+    pub(super) fn push(&mut self, at: VirtualTime, event: Event) {
+        self.queue.push(at, Queued { cause: self.current, event });
+    }
+
+    /// Schedules an event `micros` from now.
+    pub(super) fn push_in(&mut self, micros: u64, event: Event) {
+        self.push(self.clock.now() + micros, event);
+    }
+
+    /// Runs the seed to its end.
+    ///
+    /// # Errors
+    /// The first rule that was broken. The trace stays in the simulation.
+    pub fn run(&mut self) -> Result<Report, Failure> {
+        let outcome = match capture(|| self.run_events().and_then(|()| self.check_history())) {
+            Ok(outcome) => outcome,
+            Err(panic) => Err(Broken { kind: FailureKind::Contract, id: "PANIC", details: panic }),
+        };
+        match outcome {
+            Ok(()) => Ok(Report {
+                seed: self.seed,
+                steps: self.step,
+                time: self.clock.now(),
+                outcomes: self.history.count_outcomes(),
+                crashes: self.crashes,
+                network: self.network.counters(),
+                digest: self.trace.digest(),
+            }),
+            Err(broken) => Err(Failure {
+                kind: broken.kind,
+                id: broken.id,
+                name: self.options.name.clone(),
+                seed: self.seed,
+                step: self.step,
+                details: broken.details,
+                trace: None,
+            }),
+        }
+    }
+
+    /// What happened.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// What the clients saw.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    fn run_events(&mut self) -> Result<(), Broken> {
+        while self.stage != Stage::Done {
+            let Some((at, Queued { cause, event })) = self.queue.pop() else {
+                return Err(Broken {
+                    kind: FailureKind::Stuck,
+                    id: "L-COMMIT",
+                    details: "no event is left".to_string(),
+                });
+            };
+            self.clock.advance_to(at);
+            self.step += 1;
+            self.trace.begin_step(self.step, self.clock.now());
+            if self.step > STEP_LIMIT {
+                let details = format!("{STEP_LIMIT} steps in {} of virtual time", self.clock.now());
+                return Err(Broken { kind: FailureKind::Resource, id: "STEPS", details });
+            }
+            self.current = cause;
+            self.handle(event)?;
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Event) -> Result<(), Broken> {
+        match event {
+            Event::Tick { store, incarnation } => self.on_tick(store, incarnation),
+            Event::Poll { store, incarnation } => self.on_poll(store, incarnation),
+            Event::Persist { store, incarnation } => self.on_persist(store, incarnation),
+            Event::Apply { store, incarnation } => self.on_apply(store, incarnation),
+            Event::Deliver { from, to, message } => self.on_deliver(from, to, *message),
+            Event::ClientNext { client } => self.on_client_next(client),
+            Event::ClientCall { client, operation } => self.on_client_call(client, operation),
+            Event::Arrive { call, store } => self.on_arrive(call, store),
+            Event::Reply { call, store, reply } => self.on_reply(call, store, reply),
+            Event::Deadline { client, operation } => self.on_deadline(client, operation),
+            Event::Fault(fault) => self.on_fault(fault),
+            Event::Restart { store, incarnation } => self.on_restart(store, incarnation),
+            Event::Die { store, incarnation } => self.on_die(store, incarnation),
+            Event::Heal => self.on_heal(),
+            Event::Progress => self.on_progress(),
+        }
+    }
+}
+
+fn draw_workload(setup: &mut SeededRng, regions: Vec<Region>) -> Workload {
+    let keys = regions
+        .iter()
+        .map(|region| {
+            let count = setup.within(1..=6);
+            (0..count)
+                .map(|number| Bytes::from([&region.start_key[..], format!("k{number}").as_bytes()].concat()))
+                .collect()
+        })
+        .collect();
+    Workload { regions, keys }
+}

@@ -1,0 +1,211 @@
+//! After the faults: healing, proving liveness, reading everything back, and the last checks.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+
+use storage::Cf;
+
+use super::client::{Client, Errand};
+use super::driver::{Broken, Event, Simulation};
+use crate::faults::HEALTHY_SYNC;
+use crate::linearizability::{self, Verdict};
+use crate::rng::SeededRng;
+use crate::verdict::FailureKind;
+use crate::view::{PeerRole, PeerView};
+
+/// How often the end of a run looks whether it can go on, in microseconds.
+const PROGRESS_INTERVAL: u64 = 20_000;
+
+/// The client that proves that a healed cluster serves.
+const PROBE: u64 = 0;
+
+/// Where a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Faults strike.
+    Faults,
+    /// Healed: the probe writes and reads in every region; the clients go on.
+    Probing,
+    /// The clients finish what they have begun.
+    Draining,
+    /// The probe reads every key.
+    Reading,
+    /// All replicas come to the same state.
+    Settling,
+    /// The end.
+    Done,
+}
+
+impl Stage {
+    /// Whether clients that draw their operations start new ones.
+    pub fn clients_draw(self) -> bool {
+        matches!(self, Self::Faults | Self::Probing)
+    }
+}
+
+impl Simulation {
+    /// Every fault ends, every store runs.
+    pub(super) fn on_heal(&mut self) -> Result<(), Broken> {
+        self.current = 0;
+        self.note("heal", 0, 0, Vec::new());
+        self.network.heal();
+        let mut down = Vec::new();
+        for store in self.stores.values_mut() {
+            store.sync_micros = HEALTHY_SYNC;
+            store.engines.kv.engine().faults().clear();
+            store.engines.raft.engine().faults().clear();
+            if store.running.is_none() {
+                down.push((store.id, store.incarnation));
+            }
+        }
+        for (store, incarnation) in down {
+            self.on_restart(store, incarnation)?;
+        }
+        let errands = self.workload.keys.iter().filter_map(|keys| keys.first());
+        let script = errands.flat_map(|key| [Errand::Put(key.clone()), Errand::Get(key.clone())]).collect();
+        let mut probe = Client::new(PROBE, SeededRng::stream(self.seed, "probe"));
+        probe.script = Some(script);
+        self.clients.insert(PROBE, probe);
+        self.stage = Stage::Probing;
+        self.push_in(1, Event::ClientNext { client: PROBE });
+        self.push_in(PROGRESS_INTERVAL, Event::Progress);
+        Ok(())
+    }
+
+    pub(super) fn on_progress(&mut self) -> Result<(), Broken> {
+        let probe_done =
+            self.clients.get(&PROBE).is_some_and(|probe| probe.script.as_ref().is_some_and(VecDeque::is_empty));
+        let all_idle = self.clients.values().all(|client| client.current.is_none());
+        match self.stage {
+            Stage::Probing if probe_done => self.stage = Stage::Draining,
+            Stage::Draining if all_idle => self.read_everything(),
+            Stage::Reading if probe_done && all_idle => self.stage = Stage::Settling,
+            Stage::Settling if self.has_settled() => {
+                self.check_replicas()?;
+                self.check_callbacks()?;
+                self.stage = Stage::Done;
+            }
+            _ => {}
+        }
+        if self.clock.now() > self.heal_at + self.options.heal_limit {
+            return Err(self.stuck());
+        }
+        self.push_in(PROGRESS_INTERVAL, Event::Progress);
+        Ok(())
+    }
+
+    fn read_everything(&mut self) {
+        let gets = self.workload.keys.iter().flatten().cloned().map(Errand::Get);
+        let scans =
+            self.workload.regions.iter().map(|region| Errand::Scan(region.start_key.clone(), region.end_key.clone()));
+        let script = gets.chain(scans).collect();
+        if let Some(probe) = self.clients.get_mut(&PROBE) {
+            probe.script = Some(script);
+        }
+        self.stage = Stage::Reading;
+        self.push_in(1, Event::ClientNext { client: PROBE });
+    }
+
+    /// Whether all peers of each region have applied the same last entry.
+    fn has_settled(&self) -> bool {
+        self.workload.regions.iter().all(|region| {
+            let peers: Vec<&PeerView> = self.view.region(region.id).collect();
+            let Some(first) = peers.first() else { return false };
+            let quiet =
+                |peer: &&PeerView| peer.applied == peer.last && (peer.last, peer.term) == (first.last, first.term);
+            peers.len() == region.peers.len() && peers.iter().all(quiet)
+        })
+    }
+
+    /// Equal logs, fully applied, must have made equal data.
+    fn check_replicas(&self) -> Result<(), Broken> {
+        let mut stores = self.stores.values();
+        let Some(first) = stores.next() else { return Ok(()) };
+        match stores.find(|other| !first.engines.kv.engine().same_data(other.engines.kv.engine(), &Cf::DATA)) {
+            Some(other) => Err(Broken {
+                kind: FailureKind::Safety,
+                id: "R-APPLY-SAME",
+                details: format!("stores {} and {} applied the same log and hold different data", first.id, other.id),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Every call that a store took in its present life has been answered by now.
+    fn check_callbacks(&self) -> Result<(), Broken> {
+        let waiting = self.outstanding.iter().find(|(_, (store, incarnation))| {
+            self.stores.get(store).is_some_and(|sim_store| sim_store.incarnation == *incarnation)
+        });
+        match waiting {
+            Some((call, (store, _))) => Err(Broken {
+                kind: FailureKind::Contract,
+                id: "S-CB-ONCE",
+                details: format!(
+                    "store {store} never answered call {} of client {}, though everything is applied",
+                    call.call, call.client
+                ),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Is there an order of all operations that explains every answer?
+    pub(super) fn check_history(&self) -> Result<(), Broken> {
+        let verdict = linearizability::check(&self.history);
+        let (kind, id) = match verdict {
+            Verdict::Linearizable(_) => return Ok(()),
+            Verdict::Illegal(_) | Verdict::Malformed { .. } => (FailureKind::Safety, "LINEARIZABLE"),
+            Verdict::Undecided { .. } => (FailureKind::Resource, "LINEARIZABLE"),
+        };
+        Err(Broken { kind, id, details: verdict.to_string() })
+    }
+
+    /// Who waits for whom.
+    fn stuck(&self) -> Broken {
+        let leaderless = |region: u64| !self.view.region(region).any(|peer| peer.role == PeerRole::Leader);
+        let id = match self.stage {
+            _ if self.workload.regions.iter().any(|region| leaderless(region.id)) => "L-LEADER",
+            Stage::Settling => "L-APPLY",
+            _ => "L-COMMIT",
+        };
+        let mut details =
+            format!("no progress from {} to {} in stage {:?}\n", self.heal_at, self.clock.now(), self.stage);
+        for region in &self.workload.regions {
+            let _ = writeln!(details, "region {}:", region.id);
+            for peer in self.view.region(region.id) {
+                let _ = writeln!(details, "  {}", describe(peer));
+            }
+            if leaderless(region.id) {
+                let _ = writeln!(details, "  nobody leads");
+            }
+            if let Some(leader) = self.scheduler.region(region.id).and_then(|report| report.leader) {
+                let _ =
+                    writeln!(details, "  the scheduler last heard of peer {} on store {}", leader.id, leader.store_id);
+            }
+        }
+        for client in self.clients.values().filter(|client| client.current.is_some()) {
+            let waits_for = client.current.as_ref().map(|current| current.operation.to_string()).unwrap_or_default();
+            let _ = writeln!(details, "client {} waits for {waits_for}; causes so far: {:?}", client.id, client.causes);
+        }
+        Broken { kind: FailureKind::Stuck, id, details }
+    }
+}
+
+fn describe(peer: &PeerView) -> String {
+    let role = match peer.role {
+        PeerRole::Follower => "follower",
+        PeerRole::Candidate => "candidate",
+        PeerRole::Leader => "leader",
+    };
+    let waits = match peer.role {
+        _ if peer.applied < peer.commit => "waits for its apply worker",
+        PeerRole::Leader if peer.commit < peer.last => "waits for a quorum",
+        PeerRole::Candidate => "waits for votes",
+        PeerRole::Follower if peer.leader == 0 => "waits for a leader",
+        _ => "waits for nobody",
+    };
+    format!(
+        "store {} peer {}: {role} in term {} (vote {}, leader {}), applied {} commit {} last {}: {waits}",
+        peer.key.store, peer.peer, peer.term, peer.vote, peer.leader, peer.applied, peer.commit, peer.last
+    )
+}

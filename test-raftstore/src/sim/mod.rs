@@ -1,0 +1,51 @@
+//! The `sim` driver: several stores of raftstore on one thread, in virtual time, under the faults of a seed.
+//!
+//! One [`Simulation`] is one seed. Everything that happens is an event: a tick, a poll of one peer, a round of the log writer or
+//! the apply worker, the arrival of a message, a client's step, a fault. Events run one at a time in the order of virtual time
+//! and seed. After each one the driver hands what was sent to the network, picks up the answers for clients, schedules the stages
+//! that have work, and checks the invariants on the peers that were touched.
+//!
+//! A run has four parts:
+//!
+//! 1. **faults** of the plan ([`crate::faults`]) while clients share keys;
+//! 2. **healing**: all faults end, all stores run; a probe must write and read in every region within [`Options::heal_limit`]
+//!    (else: `stuck`, with a report of who waits for whom);
+//! 3. the clients finish, and the probe reads every key: what was acknowledged and not overwritten must be there;
+//! 4. all replicas must come to hold the same data, no callback may be left unanswered, and the history of all clients must
+//!    be linearizable.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `driver.rs` | the event loop |
+//! | `stages.rs` | ticks, polls, persisting, applying, delivery, and what follows from each |
+//! | `breakage.rs` | crashes, restarts, faults |
+//! | `traffic.rs` | clients' calls on their way to a store and back |
+//! | `client.rs` | what a client asks next, and what it makes of an answer |
+//! | `finish.rs` | the heal phase, the stuck report, the last checks |
+//! | `state_check.rs` | equal logs make equal data, checked after every apply and restart |
+//! | `store.rs`, `disk.rs`, `world.rs`, `observe.rs` | one store, its disks, its surroundings, and a look into it |
+//! | `campaign.rs` | many seeds |
+
+mod breakage;
+pub mod campaign;
+mod client;
+pub mod disk;
+mod driver;
+mod finish;
+mod observe;
+mod options;
+mod panics;
+mod stages;
+mod state_check;
+mod store;
+mod traffic;
+mod world;
+
+use storage::Engine;
+
+pub use driver::{Report, Simulation};
+pub use options::{HarnessLie, Options};
+pub use store::Lies;
+
+/// A snapshot of a simulated store's data.
+pub type StoreSnapshot = <disk::SimDisk as Engine>::Snapshot;

@@ -1,0 +1,91 @@
+//! What a run is made of, apart from its seed.
+
+use raftstore::Config;
+use raftstore::store::Layout;
+
+use super::store::Lies;
+use crate::faults::FaultMix;
+use crate::rng::SeededRng;
+use crate::trace::DEFAULT_CAPACITY;
+
+/// Settings of a run. The seed decides everything else.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Name of the test or campaign, for verdicts and trace files.
+    pub name: String,
+    /// How many stores; `None` draws 1, 3 or 5 from the seed.
+    pub stores: Option<u64>,
+    /// How many clients; `None` draws 1 to 8.
+    pub clients: Option<u64>,
+    /// Which faults; `None` draws the mix.
+    pub faults: Option<FaultMix>,
+    /// Length of the fault phase in virtual microseconds.
+    pub fault_time: u64,
+    /// Virtual microseconds from healing within which everything must be done.
+    pub heal_limit: u64,
+    /// How many trace events are kept.
+    pub trace_capacity: usize,
+    /// Promises that the disks break, to prove that it is noticed.
+    pub lies: Lies,
+    /// A promise that the harness breaks in the stores' name, to prove that it is noticed.
+    pub harness_lie: Option<HarnessLie>,
+}
+
+impl Options {
+    /// A campaign run: ten virtual seconds, everything else drawn from the seed.
+    pub fn campaign() -> Self {
+        Self {
+            name: "sim".to_string(),
+            stores: None,
+            clients: None,
+            faults: None,
+            fault_time: 6_000_000,
+            heal_limit: 20_000_000,
+            trace_capacity: DEFAULT_CAPACITY,
+            lies: Lies::default(),
+            harness_lie: None,
+        }
+    }
+
+    /// Three stores under every kind of fault.
+    pub fn three_stores(name: &str) -> Self {
+        Self { name: name.to_string(), stores: Some(3), faults: Some(FaultMix::ALL), ..Self::campaign() }
+    }
+}
+
+/// A lie told outside of the disks. Each stands for a bug that a store could have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HarnessLie {
+    /// Reads are answered from the data of whichever store is asked.
+    ReadLocally,
+    /// Writes are acknowledged when they are proposed.
+    AcknowledgeEarly,
+    /// Every request for a vote is granted.
+    GrantEveryVote,
+    /// Refused appends are reported as taken.
+    AcceptEveryAppend,
+    /// Some messages of the leader carry other entries than it holds.
+    CorruptEntries,
+}
+
+/// Settings of the stores of a run. Small limits are drawn as often as large ones, so that every queue fills up in some seed.
+pub(super) fn draw_config(rng: &mut SeededRng) -> (Config, Layout) {
+    let config = Config {
+        messages_per_round: rng.within(1..=64) as usize,
+        mailbox_capacity: rng.within(64..=4096) as usize,
+        max_joined_bytes: rng.within(1..=4096) as usize,
+        max_readies_in_flight: rng.within(1..=4) as usize,
+        max_message_bytes: if rng.chance(300) { 1 } else { rng.within(1..=8192) },
+        max_inflight_messages: rng.within(1..=16) as usize,
+        max_inflight_bytes: rng.within(256..=65_536),
+        entry_cache_bytes: rng.within(0..=8192) as usize,
+        max_write_batch_bytes: rng.within(1..=8192) as usize,
+        read_wait_ticks: rng.within(1..=40),
+        region_heartbeat_ticks: rng.within(5..=50),
+        store_heartbeat_ticks: rng.within(5..=50),
+        seed: rng.next_u64(),
+        ..Config::default()
+    };
+    let layout = Layout { log_writer: rng.chance(700), ..Layout::default() };
+    (config, layout)
+}

@@ -1,0 +1,163 @@
+//! One simulated store: two disks, and while it runs, the stages of raftstore.
+//!
+//! A crash drops all stages at once and keeps of the disks what a power failure would leave. Nothing else outlives it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prost::Message;
+use proto::metapb::Region;
+use proto::raft_serverpb::{RaftApplyState, RaftLocalState, StoreIdent};
+use raftstore::poller::Round;
+use raftstore::store::{Layout, bootstrap};
+use raftstore::{Config, Engines, StoreParts, build, keys};
+use slog::Logger;
+use storage::Cf;
+
+use super::disk::{DiskLie, SimDisk};
+use super::observe::observe;
+use super::world::{Outbox, SimScheduler};
+use crate::faults::HEALTHY_SYNC;
+use crate::rng::SeededRng;
+use crate::view::{ClusterView, DurableEntry, PeerKey};
+
+/// The stages of a running store.
+pub struct Running {
+    /// The stages.
+    pub parts: StoreParts<SimDisk, Outbox>,
+    /// A poll of the raft stage is scheduled.
+    pub poll_scheduled: bool,
+    /// A round of the log writer is scheduled.
+    pub persist_scheduled: bool,
+    /// A round of the apply worker is scheduled.
+    pub apply_scheduled: bool,
+    /// A stage has failed; the store is about to stop.
+    pub failing: bool,
+}
+
+/// See the module.
+pub struct SimStore {
+    /// Its id.
+    pub id: u64,
+    /// Its disks.
+    pub engines: Engines<SimDisk>,
+    /// Its stages; `None` while it is down.
+    pub running: Option<Running>,
+    /// How often it was started.
+    pub incarnation: u64,
+    /// How long a sync takes, in microseconds.
+    pub sync_micros: u64,
+    /// Length of its tick in microseconds: clocks differ.
+    pub tick_micros: u64,
+    /// What it has sent and the network has not got yet.
+    pub outbox: Outbox,
+}
+
+impl SimStore {
+    /// A store with its identity and its first peers on disk, not started.
+    ///
+    /// # Errors
+    /// Those of the bootstrap.
+    pub fn create(id: u64, regions: &[Region], tick_micros: u64, lies: Lies) -> raftstore::Result<Self> {
+        let engines = Engines { kv: SimDisk::new(lies.kv), raft: SimDisk::new(lies.raft) };
+        bootstrap::write_ident(&engines, &StoreIdent { cluster_id: 1, store_id: id, ..Default::default() })?;
+        for region in regions {
+            bootstrap::create_initial_peer(&engines, id, region)?;
+        }
+        Ok(Self {
+            id,
+            engines,
+            running: None,
+            incarnation: 0,
+            sync_micros: HEALTHY_SYNC,
+            tick_micros,
+            outbox: Outbox::default(),
+        })
+    }
+
+    /// Starts the stages on what the disks hold.
+    ///
+    /// # Errors
+    /// Those of loading; after a crash they mean that something was lost or torn.
+    pub fn start(
+        &mut self,
+        config: &Config,
+        layout: Layout,
+        scheduler: &Arc<SimScheduler>,
+        logger: &Logger,
+    ) -> raftstore::Result<()> {
+        self.outbox = Outbox::default();
+        let (engines, outbox) = (self.engines.clone(), self.outbox.clone());
+        let parts = build(config.clone(), layout, engines, outbox, scheduler.clone(), logger)?;
+        self.incarnation += 1;
+        self.running = Some(Running {
+            parts,
+            poll_scheduled: false,
+            persist_scheduled: false,
+            apply_scheduled: false,
+            failing: false,
+        });
+        Ok(())
+    }
+
+    /// The power fails.
+    pub fn crash(&mut self, rng: &mut SeededRng) {
+        if let Some(running) = self.running.take() {
+            running.parts.router.clear();
+        }
+        self.engines = Engines { kv: self.engines.kv.crash(rng), raft: self.engines.raft.crash(rng) };
+    }
+
+    /// Lets the raft stage handle one mailbox, and notes in the view what became of the peer in it.
+    ///
+    /// # Errors
+    /// Those of the stage; they are fatal for the store.
+    pub fn poll(&mut self, view: &mut ClusterView) -> raftstore::Result<Option<PeerKey>> {
+        let Some(running) = &mut self.running else { return Ok(None) };
+        let Ok(ready) = running.parts.pollers[0].ready().try_recv() else { return Ok(None) };
+        let mailbox = match &ready {
+            raftstore::batch::Ready::Peer(mailbox) => Some(mailbox.clone()),
+            raftstore::batch::Ready::Store(_) | raftstore::batch::Ready::Stop => None,
+        };
+        let round = running.parts.pollers[0].round_from(ready, 1)?;
+        debug_assert_eq!(round, Round::Handled(1));
+        let Some(taken) = mailbox.and_then(|mailbox| mailbox.take()) else { return Ok(None) };
+        let key = PeerKey { store: self.id, region: taken.machine.region_id() };
+        observe(view, key, self.incarnation, &taken.machine);
+        // True if something waits in the mailbox. The poller has seen that as well and queued it already.
+        let _queued = taken.mailbox.release(taken.machine);
+        Ok(Some(key))
+    }
+
+    /// What would be found on the raft disk at an index after a power failure.
+    pub fn durable_entry(&self, region: u64, index: u64) -> DurableEntry {
+        let state = self.engines.kv.durable(Cf::Raft, &keys::apply_state(region));
+        let state = state.and_then(|value| RaftApplyState::decode(value).ok()).unwrap_or_default();
+        if state.truncated_state.unwrap_or_default().index >= index {
+            return DurableEntry::Compacted;
+        }
+        let raft = self.engines.raft.engine().crash_image(0);
+        let read = |key: &[u8]| storage::Reader::get(&raft, Cf::Default, key).ok().flatten();
+        let local = read(&keys::raft_state(region)).and_then(|value| RaftLocalState::decode(value).ok());
+        if local.is_none_or(|local| local.last_index < index) {
+            return DurableEntry::Missing;
+        }
+        let entry = read(&keys::raft_log(region, index));
+        match entry.and_then(|value| proto::eraftpb::Entry::decode(value).ok()) {
+            Some(entry) => DurableEntry::Term(entry.term),
+            None => DurableEntry::Missing,
+        }
+    }
+}
+
+/// Which promises the disks of a store break.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lies {
+    /// The disk of the data.
+    pub kv: Option<DiskLie>,
+    /// The disk of the logs.
+    pub raft: Option<DiskLie>,
+}
+
+/// All stores of a run, by id.
+pub type Stores = BTreeMap<u64, SimStore>;

@@ -1,0 +1,207 @@
+//! Clients' calls: on their way to a store, in it, and back.
+
+use proto::metapb::Peer;
+use raftstore::{ReadCommand, RequestHeader, WriteCommand};
+
+use super::client::{Current, Reply, read, read_from, write_request, written};
+use super::driver::{Broken, Event, Simulation};
+use super::finish::Stage;
+use super::options::HarnessLie;
+use super::world::{CallId, StoreAnswer};
+use crate::history::{Answer, OperationId, Outcome};
+use crate::verdict::FailureKind;
+
+/// How long a client waits for an operation, with all its attempts.
+const OPERATION_TIMEOUT: u64 = 1_000_000;
+
+impl Simulation {
+    /// A client starts its next operation.
+    pub(super) fn on_client_next(&mut self, id: u64) -> Result<(), Broken> {
+        let drawing = self.stage.clients_draw();
+        let Some(client) = self.clients.get_mut(&id) else { return Ok(()) };
+        if client.current.is_some() || (client.script.is_none() && !drawing) {
+            return Ok(());
+        }
+        let Some(operation) = client.next_operation(&self.workload, &self.history) else { return Ok(()) };
+        let number = self.history.invoke(id, operation.clone(), self.clock.now());
+        let text = operation.to_string();
+        client.current = Some(Current { id: number, operation, call: 0, in_doubt: false });
+        self.current = 0;
+        let fields = vec![("client", id.into()), ("operation", (number as u64).into()), ("what", text.into())];
+        self.note("invoke", 0, 0, fields);
+        self.push_in(OPERATION_TIMEOUT, Event::Deadline { client: id, operation: number });
+        self.on_client_call(id, number)
+    }
+
+    /// A client makes an attempt.
+    pub(super) fn on_client_call(&mut self, id: u64, operation: OperationId) -> Result<(), Broken> {
+        let Some(client) = self.clients.get_mut(&id) else { return Ok(()) };
+        let Some(current) = client.current.as_ref().filter(|current| current.id == operation) else { return Ok(()) };
+        let region = self.workload.region_of_operation(&current.operation);
+        let store = client.choose_store(region);
+        client.calls += 1;
+        let call = CallId { client: id, call: client.calls };
+        if let Some(current) = &mut client.current {
+            current.call = call.call;
+            // From here on until an answer says otherwise.
+            current.in_doubt = true;
+        }
+        self.note("call", store, region.id, vec![("client", id.into()), ("call", call.call.into())]);
+        if !self.client_loses() {
+            let delay = self.rng.within(50..=1_000);
+            self.push_in(delay, Event::Arrive { call, store });
+        }
+        Ok(())
+    }
+
+    fn client_loses(&mut self) -> bool {
+        self.stage == Stage::Faults && self.rng.chance(self.client_loss_permille)
+    }
+
+    /// A call reaches its store.
+    pub(super) fn on_arrive(&mut self, call: CallId, store: u64) -> Result<(), Broken> {
+        let Some(current) = self.clients.get(&call.client).and_then(|client| client.current.clone()) else {
+            return Ok(());
+        };
+        if current.call != call.call {
+            return Ok(());
+        }
+        let region = self.workload.region_of_operation(&current.operation).clone();
+        let Some(sim_store) = self.stores.get(&store) else { return Ok(()) };
+        let (incarnation, data) = (sim_store.incarnation, sim_store.engines.kv.clone());
+        let Some(running) = &sim_store.running else {
+            return self.send_reply(call, store, Reply::Retry { cause: "connection refused", leader: None });
+        };
+        let router = running.parts.router.clone();
+        let peer = region.peers.iter().find(|peer| peer.store_id == store).copied().unwrap_or_default();
+        let header = header(&region, peer);
+        self.note("arrive", store, region.id, vec![("client", call.client.into()), ("call", call.call.into())]);
+        self.outstanding.insert(call, (store, incarnation));
+        match write_request(&current.operation) {
+            Some(request) => {
+                let callback = self.answers.on_write(call);
+                router.write(WriteCommand { header, requests: vec![request], callback });
+                if self.options.harness_lie == Some(HarnessLie::AcknowledgeEarly)
+                    && !matches!(current.operation, crate::history::Operation::CompareAndSwap { .. })
+                {
+                    self.send_reply(call, store, Reply::Done(Answer::Done))?;
+                }
+            }
+            None if self.options.harness_lie == Some(HarnessLie::ReadLocally) => {
+                self.outstanding.remove(&call);
+                let answer = read_from(&current.operation, data.engine());
+                self.send_reply(call, store, Reply::Done(answer))?;
+            }
+            None => router.read(ReadCommand { header, callback: self.answers.on_read(call) }),
+        }
+        self.after_step(store, &[])
+    }
+
+    /// Sends the answers that stores gave during a step back to their clients.
+    pub(super) fn pick_up_answers(&mut self) -> Result<(), Broken> {
+        for (call, answer) in self.answers.take() {
+            let Some((store, incarnation)) = self.outstanding.remove(&call) else { continue };
+            let running = self.stores.get(&store).filter(|sim_store| sim_store.incarnation == incarnation);
+            let running = running.and_then(|sim_store| sim_store.running.as_ref());
+            let alive = running.is_some_and(|running| !running.failing);
+            if matches!(answer, StoreAnswer::Dropped) && alive {
+                let details = format!(
+                    "store {store} dropped the callback of call {} of client {} without calling it",
+                    call.call, call.client
+                );
+                return Err(Broken { kind: FailureKind::Contract, id: "S-CB-ONCE", details });
+            }
+            self.reply(call, store, answer);
+        }
+        Ok(())
+    }
+
+    /// Turns a store's answer into a reply and sends it.
+    pub(super) fn reply(&mut self, call: CallId, store: u64, answer: StoreAnswer) {
+        let current = self.clients.get(&call.client).and_then(|client| client.current.as_ref());
+        let Some(current) = current.filter(|current| current.call == call.call) else { return };
+        let reply = match answer {
+            StoreAnswer::Written(result) => written(&current.operation, result),
+            StoreAnswer::Read(result) => read(&current.operation, result),
+            StoreAnswer::Dropped => Reply::InDoubt { cause: "connection broken" },
+        };
+        // Sending a reply changes nothing that could fail.
+        let _ = self.send_reply(call, store, reply);
+    }
+
+    fn send_reply(&mut self, call: CallId, store: u64, reply: Reply) -> Result<(), Broken> {
+        if !self.client_loses() {
+            let delay = self.rng.within(50..=1_000);
+            self.push_in(delay, Event::Reply { call, store, reply });
+        }
+        Ok(())
+    }
+
+    /// A reply reaches its client.
+    pub(super) fn on_reply(&mut self, call: CallId, store: u64, reply: Reply) -> Result<(), Broken> {
+        let Some(client) = self.clients.get_mut(&call.client) else { return Ok(()) };
+        let Some(current) = client.current.as_mut().filter(|current| current.call == call.call) else { return Ok(()) };
+        let operation = current.id;
+        let region = self.workload.region_of_operation(&current.operation).id;
+        let read_only = current.operation.is_read_only();
+        client.learn(region, store, &reply);
+        match reply {
+            Reply::Done(answer) => self.complete(call.client, operation, Outcome::Ok(answer)),
+            Reply::Retry { cause, .. } => {
+                if let Some(current) = &mut client.current {
+                    current.in_doubt = false;
+                    // Answers to this call come too late from now on.
+                    current.call = 0;
+                }
+                self.retry(call.client, operation, cause);
+            }
+            Reply::InDoubt { cause } if read_only => self.retry(call.client, operation, cause),
+            Reply::InDoubt { cause } => {
+                *client.causes.entry(cause).or_default() += 1;
+                self.complete(call.client, operation, Outcome::Unknown);
+            }
+        }
+        Ok(())
+    }
+
+    fn retry(&mut self, id: u64, operation: OperationId, cause: &'static str) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        *client.causes.entry(cause).or_default() += 1;
+        let backoff = client.rng.within(1_000..=60_000);
+        self.note("retry", 0, 0, vec![("client", id.into()), ("why", cause.into())]);
+        self.push_in(backoff, Event::ClientCall { client: id, operation });
+    }
+
+    /// A client has waited long enough.
+    pub(super) fn on_deadline(&mut self, id: u64, operation: OperationId) -> Result<(), Broken> {
+        let Some(client) = self.clients.get_mut(&id) else { return Ok(()) };
+        let Some(current) = client.current.as_ref().filter(|current| current.id == operation) else { return Ok(()) };
+        *client.causes.entry("timed out").or_default() += 1;
+        let region = self.workload.region_of_operation(&current.operation).id;
+        let outcome = if current.in_doubt { Outcome::Unknown } else { Outcome::Failed };
+        client.learn(region, 0, &Reply::InDoubt { cause: "timed out" });
+        self.complete(id, operation, outcome);
+        Ok(())
+    }
+
+    fn complete(&mut self, id: u64, operation: OperationId, outcome: Outcome) {
+        let now = self.clock.now();
+        let text = outcome.to_string();
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        if let (Some(current), Outcome::Ok(answer)) = (client.current.take(), &outcome) {
+            client.remember(&current.operation, answer);
+            if let Some(script) = &mut client.script {
+                script.pop_front();
+            }
+        }
+        self.history.complete(operation, outcome, now);
+        let pause = client.rng.within(100..=40_000);
+        let fields = vec![("client", id.into()), ("operation", (operation as u64).into()), ("outcome", text.into())];
+        self.note("complete", 0, 0, fields);
+        self.push_in(pause, Event::ClientNext { client: id });
+    }
+}
+
+fn header(region: &proto::metapb::Region, peer: Peer) -> RequestHeader {
+    RequestHeader { region_id: region.id, epoch: region.region_epoch.unwrap_or_default(), peer, term: 0 }
+}

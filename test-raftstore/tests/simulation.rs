@@ -1,0 +1,99 @@
+//! The simulated cluster: hundreds of seeds hold every rule, a seed is its own replay, and broken promises are noticed.
+
+use std::path::PathBuf;
+
+use test_raftstore::sim::campaign::{run_seed, run_seeds};
+use test_raftstore::sim::disk::DiskLie;
+use test_raftstore::sim::{HarnessLie, Lies, Options, Simulation};
+use test_raftstore::trace::default_folder;
+
+#[test]
+fn three_stores_hold_every_rule_for_two_hundred_seeds() {
+    let totals = run_seeds(0..200, &Options::three_stores("three-stores"), &default_folder())
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(totals.seeds, 200);
+    // The run has to have been a trial: clients got through, and things broke.
+    let (ok, _, unknown) = totals.outcomes;
+    assert!(ok > 200 * 50, "{totals:?}");
+    assert!(unknown > 200, "{totals:?}");
+    assert!(totals.crashes > 200, "{totals:?}");
+    assert!(totals.lost > 200 * 10, "{totals:?}");
+}
+
+#[test]
+fn clusters_of_any_size_hold_every_rule() {
+    let totals = run_seeds(1_000..1_050, &Options::campaign(), &default_folder());
+    assert_eq!(totals.unwrap_or_else(|failure| panic!("{failure}")).seeds, 50);
+}
+
+#[test]
+fn a_seed_is_its_own_replay() {
+    for seed in 0..5 {
+        let run = || {
+            let mut simulation = Simulation::new(seed, Options { trace_capacity: usize::MAX, ..Options::campaign() });
+            let report = simulation.run().unwrap_or_else(|failure| panic!("{failure}"));
+            (simulation.trace().to_json_lines(), report.digest, report.steps)
+        };
+        let (first, second) = (run(), run());
+        assert!(first.0.len() > 100_000, "seed {seed}: a trace of {} bytes", first.0.len());
+        assert!(first == second, "seed {seed}: two runs differ");
+    }
+}
+
+fn scratch() -> PathBuf {
+    default_folder().join("lies")
+}
+
+/// Runs seeds until the lie is noticed, and says by which rule.
+fn noticed(name: &str, lies: Lies, harness_lie: Option<HarnessLie>, within: u64) -> &'static str {
+    let options = Options { lies, harness_lie, ..Options::three_stores(name) };
+    let failure = (0..within).find_map(|seed| run_seed(seed, &options, &scratch()).err());
+    let failure = failure.unwrap_or_else(|| panic!("{name}: not noticed within {within} seeds"));
+    println!("{name}: noticed at seed {} by {}", failure.seed, failure.id);
+    failure.id
+}
+
+#[test]
+fn a_disk_that_acknowledges_before_it_syncs_is_noticed() {
+    let lies = Lies { raft: Some(DiskLie::SyncWithoutSyncing), ..Lies::default() };
+    assert_eq!(noticed("sync-without-syncing", lies, None, 3), "R-COMMIT-QUORUM");
+}
+
+#[test]
+fn a_forgotten_vote_is_noticed() {
+    let lies = Lies { raft: Some(DiskLie::ForgetVote), ..Lies::default() };
+    assert_eq!(noticed("forget-vote", lies, None, 200), "R-VOTE");
+}
+
+#[test]
+fn entries_that_are_applied_twice_are_noticed() {
+    let lies = Lies { kv: Some(DiskLie::ForgetApplyState), ..Lies::default() };
+    assert_eq!(noticed("forget-apply-state", lies, None, 3), "R-APPLY-SAME");
+}
+
+#[test]
+fn stale_reads_are_noticed() {
+    assert_eq!(noticed("read-locally", Lies::default(), Some(HarnessLie::ReadLocally), 5), "LINEARIZABLE");
+}
+
+#[test]
+fn writes_acknowledged_too_early_are_noticed() {
+    assert_eq!(noticed("acknowledge-early", Lies::default(), Some(HarnessLie::AcknowledgeEarly), 5), "LINEARIZABLE");
+}
+
+#[test]
+fn votes_for_everyone_are_noticed() {
+    let id = noticed("grant-every-vote", Lies::default(), Some(HarnessLie::GrantEveryVote), 20);
+    assert!(["R-VOTE", "R-ELECT", "R-COMPLETE"].contains(&id), "{id}");
+}
+
+#[test]
+fn refused_appends_reported_as_taken_are_noticed() {
+    let id = noticed("accept-every-append", Lies::default(), Some(HarnessLie::AcceptEveryAppend), 50);
+    assert!(["R-COMMIT-QUORUM", "PANIC", "R-COMPLETE"].contains(&id), "{id}");
+}
+
+#[test]
+fn entries_that_change_on_the_way_are_noticed() {
+    assert_eq!(noticed("corrupt-entries", Lies::default(), Some(HarnessLie::CorruptEntries), 3), "R-LOG-MATCH");
+}
