@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DATA/LOCK     locked (flock) while a process works here
-//! DATA/KIND     one line: format version, kind of store, `creating` or `complete`
+//! DATA/KIND     one line: format version, kind of store, `creating` or `complete`, and whose it is once that is known
 //! DATA/kv       key-value engine
 //! DATA/raft     raft logs and raft state (not in a standalone store)
 //! ```
@@ -47,12 +47,22 @@ impl Kind {
     }
 }
 
+/// The member of a cluster that a folder belongs to. The engines' own records decide; this one lets a start in the wrong cluster
+/// be refused before an engine is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Id of the cluster.
+    pub cluster_id: u64,
+    /// Id of the store.
+    pub store_id: u64,
+}
+
 /// A data folder that this process has locked. The lock goes with the value (and with the process, however it ends).
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
     kind: Kind,
-    complete: bool,
+    state: State,
     _lock: File,
 }
 
@@ -78,9 +88,9 @@ impl DataDir {
             Err(errno) => return Err(Error::Io { action: "lock", path: lock_path, source: errno.into() }),
         }
         // Looked at again under the lock: another process may have made the folder in the meantime.
-        let complete = check(path, kind)? == State::Complete;
-        let dir = Self { path: path.to_path_buf(), kind, complete, _lock: lock };
-        if !complete {
+        let state = check(path, kind)?;
+        let dir = Self { path: path.to_path_buf(), kind, state, _lock: lock };
+        if !matches!(state, State::Complete(_)) {
             dir.write_kind("creating")?;
         }
         Ok(dir)
@@ -101,14 +111,27 @@ impl DataDir {
         &self.path
     }
 
-    /// Records that every engine has been made; to be called once all of them are open.
+    /// Whose folder it is, if that was recorded.
+    pub fn owner(&self) -> Option<Owner> {
+        match self.state {
+            State::Complete(owner) => owner,
+            State::New | State::Creating => None,
+        }
+    }
+
+    /// Records that every engine has been made, and for whom; to be called once all of them are open.
     ///
     /// # Errors
     /// [`Error::Io`] if the record cannot be written.
-    pub fn mark_complete(&mut self) -> Result<()> {
-        if !self.complete {
-            self.write_kind("complete")?;
-            self.complete = true;
+    pub fn mark_complete(&mut self, owner: Option<Owner>) -> Result<()> {
+        if self.state != State::Complete(owner) {
+            match owner {
+                Some(Owner { cluster_id, store_id }) => {
+                    self.write_kind(&format!("complete cluster {cluster_id} store {store_id}"))?;
+                }
+                None => self.write_kind("complete")?,
+            }
+            self.state = State::Complete(owner);
         }
         Ok(())
     }
@@ -133,7 +156,7 @@ enum State {
     New,
     /// A first start was interrupted.
     Creating,
-    Complete,
+    Complete(Option<Owner>),
 }
 
 /// Looks at the folder without changing it.
@@ -144,16 +167,21 @@ fn check(path: &Path, kind: Kind) -> Result<State> {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return check_new(path),
         Err(e) => return Err(Error::io("read", &path.join("KIND"))(e)),
     };
+    let unknown = || {
+        refuse(format!(
+            "its KIND file says `{}`, which this version does not know; use the version that wrote it, or an empty folder",
+            text.trim_end()
+        ))
+    };
     let words: Vec<&str> = text.trim_end().strip_prefix(FORMAT).unwrap_or("").split_whitespace().collect();
     let (found, state) = match words[..] {
         [found, "creating"] => (found, State::Creating),
-        [found, "complete"] => (found, State::Complete),
-        _ => {
-            return refuse(format!(
-                "its KIND file says `{}`, which this version does not know; use the version that wrote it, or an empty folder",
-                text.trim_end()
-            ));
-        }
+        [found, "complete"] => (found, State::Complete(None)),
+        [found, "complete", "cluster", cluster, "store", store] => match (cluster.parse(), store.parse()) {
+            (Ok(cluster_id), Ok(store_id)) => (found, State::Complete(Some(Owner { cluster_id, store_id }))),
+            _ => return unknown(),
+        },
+        _ => return unknown(),
     };
     if found != kind.name() {
         let remedy = match kind {
@@ -165,7 +193,7 @@ fn check(path: &Path, kind: Kind) -> Result<State> {
             kind.name()
         ));
     }
-    if state == State::Complete {
+    if matches!(state, State::Complete(_)) {
         for engine in kind.engines() {
             if !path.join(engine).join("CURRENT").is_file() {
                 return refuse(format!(
@@ -210,7 +238,8 @@ mod tests {
             fs::create_dir_all(path.join(engine)).unwrap();
             fs::write(path.join(engine).join("CURRENT"), "x").unwrap();
         }
-        dir.mark_complete().unwrap();
+        let owner = (kind == Kind::Replicated).then_some(Owner { cluster_id: 7, store_id: 3 });
+        dir.mark_complete(owner).unwrap();
     }
 
     fn listing(path: &Path) -> Vec<String> {
@@ -261,6 +290,9 @@ mod tests {
         fs::create_dir_all(tmp.path().join("kv")).unwrap();
         drop(DataDir::open(tmp.path(), Kind::Replicated).unwrap());
         complete(tmp.path(), Kind::Replicated);
+        let dir = DataDir::open(tmp.path(), Kind::Replicated).unwrap();
+        assert_eq!(dir.owner(), Some(Owner { cluster_id: 7, store_id: 3 }));
+        drop(dir);
         fs::remove_dir_all(tmp.path().join("raft")).unwrap();
         let error = DataDir::open(tmp.path(), Kind::Replicated).unwrap_err().to_string();
         assert!(error.contains("`raft` is missing"), "{error}");

@@ -37,11 +37,7 @@ pub(super) async fn identity<E: Engine>(
     let cluster_id = scheduler.cluster_id();
     if let Some(ident) = read_ident(engines).map_err(raftstore_error)? {
         if ident.cluster_id != cluster_id {
-            return Err(Error::Raftstore(format!(
-                "the data folder belongs to store {} of cluster {}, the scheduler to cluster {cluster_id}; name the \
-                 scheduler of that cluster, or an empty data folder to join this one as a new store",
-                ident.store_id, ident.cluster_id
-            )));
+            return Err(wrong_cluster(ident.store_id, ident.cluster_id, cluster_id));
         }
         return Ok(ident);
     }
@@ -50,6 +46,14 @@ pub(super) async fn identity<E: Engine>(
     write_ident(engines, &ident).map_err(raftstore_error)?;
     info!(log, "new store"; "store" => store_id, "cluster" => cluster_id);
     Ok(ident)
+}
+
+/// The data folder is of another cluster than the scheduler.
+pub(super) fn wrong_cluster(store_id: u64, folder: u64, scheduler: u64) -> Error {
+    Error::Raftstore(format!(
+        "the data folder belongs to store {store_id} of cluster {folder}, the scheduler to cluster {scheduler}; name the \
+         scheduler of that cluster, or an empty data folder to join this one as a new store"
+    ))
 }
 
 /// Registers this store, or tells the scheduler its present address.

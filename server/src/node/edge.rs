@@ -13,6 +13,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 
+use super::dispatch::Dispatch;
 use crate::config::{Config, ServerConfig};
 use crate::metrics::Metrics;
 use crate::service::TikvService;
@@ -89,12 +90,13 @@ impl Edge {
         health.set_service_status("tikvpb.Tikv", ServingStatus::Serving).await;
         let limit = config.server.grpc_max_message_size.as_usize();
         let tikv = TikvServer::new(service).max_decoding_message_size(limit);
-        let router = builder(&config.server).add_service(health_service).add_service(tikv);
+        let services = Dispatch { tikv, health: health_service };
+        let server = builder(&config.server);
         let incoming = TcpIncoming::from(ports.grpc).with_nodelay(Some(true));
         let grpc_stop = signal.clone();
         let grpc = tokio::spawn(async move {
-            router
-                .serve_with_incoming_shutdown(incoming, grpc_stop.stopped())
+            server
+                .serve_with_incoming_shutdown(services, incoming, grpc_stop.stopped())
                 .await
                 .map_err(|e| Error::Serve { server: "gRPC", reason: e.to_string() })
         });

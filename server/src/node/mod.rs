@@ -5,6 +5,7 @@
 //! the engines' memory out.
 
 mod bootstrap;
+mod dispatch;
 mod edge;
 #[cfg(feature = "rocksdb")]
 mod open;

@@ -11,7 +11,7 @@ use super::replicated::{self, EngineExtras};
 use super::{Node, Ports, standalone};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::data_dir::{DataDir, Kind};
+use crate::data_dir::{DataDir, Kind, Owner};
 use crate::{Error, Result};
 
 /// Starts a store without replication over RocksDB.
@@ -25,7 +25,7 @@ pub async fn open_standalone(config: &Config, log: &Logger) -> Result<Node> {
     // Here the engine's own log is synced by every write, as the raft log is in a replicated store.
     options.primed_wal_files = 2;
     let kv = open_engine(dir.kv(), options).await?;
-    dir.mark_complete()?;
+    dir.mark_complete(None)?;
     let engine = kv.clone();
     standalone::serve(ports, kv, config, log, move || {
         engine.sync()?;
@@ -43,13 +43,18 @@ pub async fn open_standalone(config: &Config, log: &Logger) -> Result<Node> {
 pub async fn open_replicated(config: &Config, log: &Logger) -> Result<Node> {
     let ports = Ports::bind(&config.server).await?;
     let mut dir = DataDir::open(&config.storage.data_dir, Kind::Replicated)?;
+    let scheduler = replicated::connect(config, log).await?;
+    if let Some(Owner { cluster_id, store_id }) = dir.owner().filter(|o| o.cluster_id != scheduler.cluster_id()) {
+        return Err(replicated::wrong_cluster(store_id, cluster_id, scheduler.cluster_id()));
+    }
     let kv = open_engine(dir.kv(), kv_options(config)).await?;
     let raft = open_engine(dir.raft(), RocksOptions::raft_log()).await?;
-    dir.mark_complete()?;
+    let engines = Engines { kv: kv.clone(), raft: raft.clone() };
+    let ident = replicated::identity(&engines, &scheduler, log).await?;
+    dir.mark_complete(Some(Owner { cluster_id: ident.cluster_id, store_id: ident.store_id }))?;
     let extras: Vec<(&'static str, Arc<dyn EngineExtras>)> =
         vec![("kv", Arc::new(kv.clone())), ("raft", Arc::new(raft.clone()))];
-    let engines = Engines { kv: kv.clone(), raft: raft.clone() };
-    replicated::serve(ports, engines, extras, config, log, move || {
+    replicated::serve(ports, engines, ident, scheduler, extras, config, log, move || {
         // Raft first: nothing that the data has seen may be missing from the log.
         raft.sync()?;
         kv.flush()?;

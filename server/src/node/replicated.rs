@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use client::SchedulerClient;
-use proto::raft_serverpb::RaftMessage;
+use proto::raft_serverpb::{RaftMessage, StoreIdent};
 use raftstore::peer::PeerStatus;
 use raftstore::store::Layout;
 use raftstore::threads::{self, RunningStore};
@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::bootstrap::{self, raftstore_error, scheduler_error};
+pub(super) use super::bootstrap::{identity, wrong_cluster};
 use super::scheduler_link::{Link, LinkTask, StoreAddresses};
 use super::{Edge, Node, Ports};
 use crate::clock::SystemClock;
@@ -40,13 +41,16 @@ pub trait EngineExtras: Send + Sync + 'static {
 
 /// Joins the cluster and serves `engines` on `ports`. `at_end` runs once raft has stopped, to write the engines out.
 ///
-/// Waits for the scheduler as long as it takes, and for enough other stores if the cluster is new.
+/// Waits for enough other stores if the cluster is new.
 ///
 /// # Errors
-/// The engines belong to another cluster, the store was removed, the scheduler or the engines fail.
+/// The store was removed from the cluster, the scheduler or the engines fail.
+#[allow(clippy::too_many_arguments)]
 pub async fn serve<E: Engine>(
     ports: Ports,
     engines: Engines<E>,
+    ident: StoreIdent,
+    scheduler: SchedulerClient,
     extras: Vec<(&'static str, Arc<dyn EngineExtras>)>,
     config: &Config,
     log: &Logger,
@@ -54,8 +58,6 @@ pub async fn serve<E: Engine>(
 ) -> Result<Node> {
     let (addr, status_addr) = (ports.addr(), ports.status_addr());
     let config = &with_real_ports(config, &ports);
-    let scheduler = connect(config, log).await?;
-    let ident = bootstrap::identity(&engines, &scheduler, log).await?;
     let store = bootstrap::register(&ident, config, &scheduler).await?;
     bootstrap::first_regions(&engines, &store, &scheduler, log).await?;
 
@@ -116,7 +118,11 @@ fn with_real_ports(config: &Config, ports: &Ports) -> Config {
     config
 }
 
-async fn connect(config: &Config, log: &Logger) -> Result<SchedulerClient> {
+/// Connects to the scheduler, waiting for it as long as it takes.
+///
+/// # Errors
+/// Something else answers at its address.
+pub async fn connect(config: &Config, log: &Logger) -> Result<SchedulerClient> {
     loop {
         let endpoints = config.scheduler.endpoints.clone();
         match SchedulerClient::connect_within(endpoints, SCHEDULER_PATIENCE, log.clone()).await {

@@ -17,7 +17,7 @@ use crate::metrics::Command;
 #[derive(Debug, PartialEq)]
 pub enum Failure {
     /// In `region_error`.
-    Region(errorpb::Error),
+    Region(Box<errorpb::Error>),
     /// In `error`.
     Text(String),
 }
@@ -28,7 +28,7 @@ impl Failure {
         let message = error.to_string();
         let mut region = errorpb::Error { message: message.clone(), ..Default::default() };
         match error {
-            storage::Error::Region(region_error) => return Self::Region(*region_error),
+            storage::Error::Region(region_error) => return Self::Region(region_error),
             storage::Error::ValueTooLarge { len, .. } => {
                 region.raft_entry_too_large = Some(errorpb::RaftEntryTooLarge { region_id, entry_size: len as u64 });
             }
@@ -44,13 +44,13 @@ impl Failure {
             storage::Error::Stopped => region.region_not_found = Some(errorpb::RegionNotFound { region_id }),
             _ => return Self::Text(message),
         }
-        Self::Region(region)
+        Self::Region(Box::new(region))
     }
 
     /// As the pair of response fields `region_error`, `error`.
     pub fn fields(self) -> (Option<errorpb::Error>, String) {
         match self {
-            Self::Region(error) => (Some(error), String::new()),
+            Self::Region(error) => (Some(*error), String::new()),
             Self::Text(text) => (None, text),
         }
     }
@@ -58,7 +58,7 @@ impl Failure {
     /// For responses without an `error` field: the text goes into a pair of its own.
     pub fn pair(self) -> (Option<errorpb::Error>, Vec<kvrpcpb::KvPair>) {
         match self {
-            Self::Region(error) => (Some(error), Vec::new()),
+            Self::Region(error) => (Some(*error), Vec::new()),
             Self::Text(text) => {
                 let error = kvrpcpb::KeyError { abort: text, ..Default::default() };
                 (None, vec![kvrpcpb::KvPair { error: Some(error), ..Default::default() }])
@@ -75,7 +75,7 @@ mod tests {
     fn each_error_goes_where_clients_look_for_it() {
         let failure = |error, command| Failure::new(error, command, 7);
         let region = |error, command| match failure(error, command) {
-            Failure::Region(error) => error,
+            Failure::Region(error) => *error,
             Failure::Text(text) => panic!("a text: {text}"),
         };
         let put = Command::RawPut;
