@@ -1,18 +1,15 @@
 //! The raw commands: bad input, ranges, time to live, compare-and-swap and checksum, over a region with bounds.
 
+#[path = "support/raw_fixture.rs"]
+mod raw_fixture;
 mod support;
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use pollster::block_on;
 use proto::kvrpcpb::Context;
-use storage::raw::{Checksum, Limits, RawStore, Scan};
-use storage::{
-    CasOutcome, Cf, CompareAndSwap, Durability, Engine, Error, Modify, RegionReader, Result, Standalone, Storage,
-    WriteBatch,
-};
+use raw_fixture::Fixture;
+use storage::raw::{Checksum, Limits, Scan};
+use storage::{Cf, Durability, Engine, Error, WriteBatch};
 use support::over_both_engines;
 
 over_both_engines!(
@@ -34,87 +31,6 @@ over_both_engines!(
     keys_outside_the_region_are_refused,
     damaged_values_are_reported,
 );
-
-/// A standalone store that answers as if it held one region only.
-#[derive(Clone)]
-struct OneRegion<E: Engine> {
-    store: Standalone<E>,
-    start_key: Bytes,
-    end_key: Bytes,
-}
-
-impl<E: Engine> Storage for OneRegion<E> {
-    type Reader = E::Snapshot;
-
-    async fn reader(&self, ctx: &Context) -> Result<RegionReader<E::Snapshot>> {
-        let RegionReader { reader, .. } = self.store.reader(ctx).await?;
-        Ok(RegionReader { reader, start_key: self.start_key.clone(), end_key: self.end_key.clone() })
-    }
-
-    async fn write(&self, ctx: &Context, modifies: Vec<Modify>) -> Result<()> {
-        self.store.write(ctx, modifies).await
-    }
-
-    async fn compare_and_swap(&self, ctx: &Context, cas: CompareAndSwap) -> Result<CasOutcome> {
-        self.store.compare_and_swap(ctx, cas).await
-    }
-}
-
-/// A raw store over one region, with a clock that the test moves, and calls that need no context.
-struct Fixture<E: Engine> {
-    raw: RawStore<OneRegion<E>>,
-    clock: Arc<AtomicU64>,
-}
-
-impl<E: Engine> Fixture<E> {
-    fn new(engine: &E) -> Self {
-        Self::with(engine, "", "", Limits::default())
-    }
-
-    fn with(engine: &E, start_key: &'static str, end_key: &'static str, limits: Limits) -> Self {
-        let clock = Arc::new(AtomicU64::new(1_000));
-        let time = Arc::clone(&clock);
-        let store = Standalone::new(engine.clone());
-        let region = OneRegion { store, start_key: start_key.into(), end_key: end_key.into() };
-        Self { raw: RawStore::new(region, limits, Arc::new(move || time.load(Ordering::Relaxed))), clock }
-    }
-
-    fn set_time(&self, now: u64) {
-        self.clock.store(now, Ordering::Relaxed);
-    }
-
-    fn put_for(&self, key: &'static str, value: &'static str, ttl: u64) {
-        block_on(self.raw.put(&Context::default(), "", key.into(), value.into(), ttl)).expect("the put succeeds");
-    }
-
-    fn put_all(&self, keys: &[&'static str]) {
-        keys.iter().for_each(|key| self.put_for(key, "v", 0));
-    }
-
-    fn get(&self, key: &str) -> Option<Bytes> {
-        block_on(self.raw.get(&Context::default(), "", key.as_bytes())).expect("the get succeeds")
-    }
-
-    fn ttl(&self, key: &str) -> Option<u64> {
-        block_on(self.raw.get_key_ttl(&Context::default(), "", key.as_bytes())).expect("the ttl is read")
-    }
-
-    fn scan(&self, scan: &Scan) -> Result<Vec<String>> {
-        let pairs = block_on(self.raw.scan(&Context::default(), "", scan))?;
-        Ok(pairs
-            .into_iter()
-            .map(|(key, _)| String::from_utf8(key.to_vec()).expect("the tests' keys are text"))
-            .collect())
-    }
-
-    fn cas(&self, value: &'static str, previous: Option<&'static str>, ttl: u64) -> (bool, Option<Bytes>) {
-        let previous = previous.map(Bytes::from);
-        let ctx = Context::default();
-        let cas = self.raw.compare_and_swap(&ctx, "", "k".into(), value.into(), previous, ttl);
-        let CasOutcome { succeeded, previous } = block_on(cas).expect("the swap is decided");
-        (succeeded, previous)
-    }
-}
 
 fn forward(start: &'static str, end: &'static str, limit: usize) -> Scan {
     Scan { start_key: start.into(), end_key: end.into(), limit, ..Scan::default() }
