@@ -93,6 +93,7 @@ install_rust() {
     curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --no-modify-path --profile default ||
       die "the Rust installer failed; install Rust $RUST_NEEDED or newer yourself, for example: $remedy"
   fi
+  hash -r
   has_rust || die "Rust $RUST_NEEDED or newer is still not found; install it yourself, for example: $remedy"
 }
 

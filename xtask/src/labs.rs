@@ -57,3 +57,31 @@ impl Labs {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_graded_test_carries_its_tag_and_is_listed_once() {
+        let labs = Labs::load().expect("labs.toml is valid");
+        let mut seen = BTreeSet::new();
+        for project in &labs.projects {
+            assert!(seen.insert(&project.id), "project {} stands there twice", project.id);
+            assert!(!project.tests.is_empty() && !project.cargo.is_empty(), "project {} is empty", project.id);
+            for test in &project.tests {
+                assert!(test.name.ends_with(&format!("_{}", project.id)), "{} lacks the tag {}", test.name, project.id);
+                assert!(seen.insert(&test.name), "{} stands there twice", test.name);
+                assert!(test.points > 0 && !test.title.is_empty(), "{} has no points or no title", test.name);
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_project_names_those_there_are() {
+        let error = Labs::load().expect("labs.toml is valid").project("9z").expect_err("there is no such project");
+        assert!(error.to_string().contains("labs.toml has: 1,"), "{error}");
+    }
+}
