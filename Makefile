@@ -61,7 +61,7 @@ replay: setup ## run one simulated seed again, twice (SEED=7 TRACE=file)
 
 .PHONY: test-crash
 test-crash: build ## kill and restart real processes under load (ROUNDS=20)
-	TINYKV_CRASH_ROUNDS=$(ROUNDS) cargo test --workspace --test crash -- --nocapture
+	TINYKV_CRASH_ROUNDS=$(ROUNDS) cargo test --workspace --test processes crash:: -- --nocapture
 
 .PHONY: soak
 soak: build ## memory of the stores, idle and under load (SECONDS=600 OUT=folder)

@@ -10,7 +10,7 @@
 //! Environment: `SECONDS` of one phase (4), `REPEATS` (3), `CLIENTS` ("1,16,64,256"), `OUT` (folder for `etcd.json` and for the
 //! data while it runs), `ETCD` (the binary). Without etcd it says so and ends with status 0.
 
-#[path = "../../tests/cluster/mod.rs"]
+#[path = "../../tests/processes/cluster/mod.rs"]
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;

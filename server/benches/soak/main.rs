@@ -3,7 +3,7 @@
 //! Environment: `SECONDS` of load (600), `SAMPLE` seconds between lines (15), `CLIENTS` (64), `OUT` (folder for `soak.json` and for
 //! the data while it runs).
 
-#[path = "../../tests/cluster/mod.rs"]
+#[path = "../../tests/processes/cluster/mod.rs"]
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;

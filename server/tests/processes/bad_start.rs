@@ -2,17 +2,15 @@
 //!
 //! Exit codes: 1 for an error, 2 for wrong usage of the command line.
 
-mod cluster;
-
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cluster::process::{Process, scheduler_binary, server_binary};
-use cluster::status::http_get;
-use cluster::wait::wait_until;
-use cluster::{Cluster, Options, START_BOUND, ports};
+use crate::cluster::process::{Process, scheduler_binary, server_binary};
+use crate::cluster::status::http_get;
+use crate::cluster::wait::wait_until;
+use crate::cluster::{Cluster, Options, START_BOUND, ports};
 use tempfile::TempDir;
 
 /// How long a process may take to find out that it cannot start.

@@ -3,13 +3,11 @@
 //! Scans are bounded: the client never ends an unbounded scan that does not fill its limit, and the cluster's last region
 //! starts above all user data for the same reason.
 
-mod cluster;
-
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use cluster::wait::wait_until;
-use cluster::{Cluster, START_BOUND, ports};
+use crate::cluster::wait::wait_until;
+use crate::cluster::{Cluster, START_BOUND, ports};
 use tikv_client::{ColumnFamily, Key, KvPair, RawClient, Value};
 
 /// The longest that an operation on a healthy or half-healthy cluster may be retried by these tests.

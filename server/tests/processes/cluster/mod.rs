@@ -2,12 +2,12 @@
 //!
 //! Everything lives in one temporary folder under the build's target folder (a real disk, not a shared temp folder): a data
 //! folder and a log file per process. Dropping the [`Cluster`] kills every process it started and, when the test is
-//! failing, prints the end of every log first. Waiting is always polling with a bound, and a wait that runs out says what it
-//! waited for and what it saw last.
+//! failing, prints the end of every log first. `TINYKV_KEEP=1` keeps the folder. Waiting is always polling with a bound,
+//! and a wait that runs out says what it waited for and what it saw last.
 //!
 //! Store numbers in this module count from 0 in the order of starting; they are not the ids that the scheduler gives out.
 
-// Every test binary compiles this module for itself and uses another part of it.
+// The tests and each benchmark compile this module for themselves and use different parts of it.
 #![allow(dead_code)]
 
 pub mod engine;
@@ -303,10 +303,10 @@ impl Drop for Cluster {
         drop(self.scheduler.take());
         if std::thread::panicking() {
             self.print_logs();
-            if std::env::var_os("TINYKV_KEEP").is_some() {
-                self.folder.disable_cleanup(true);
-                eprintln!("kept {}", self.folder.path().display());
-            }
+        }
+        if std::env::var_os("TINYKV_KEEP").is_some() {
+            self.folder.disable_cleanup(true);
+            eprintln!("kept {}", self.folder.path().display());
         }
     }
 }

@@ -4,19 +4,16 @@
 //! (every fifth round) all stores at once, waits until writes succeed again, and starts what it killed. At the end every
 //! acknowledged write is read back, the stores are stopped, and their engines are compared key by key.
 
-mod cluster;
-mod workload;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use cluster::wait::wait_until;
-use cluster::{Cluster, START_BOUND, engine};
+use crate::cluster::wait::wait_until;
+use crate::cluster::{Cluster, START_BOUND, engine};
+use crate::workload::shared::SharedWrites;
+use crate::workload::{Progress, Record, Writer};
 use tikv_client::{Key, KvPair, RawClient};
 use tokio::task::JoinHandle;
-use workload::shared::SharedWrites;
-use workload::{Progress, Record, Writer};
 
 const WRITERS: usize = 8;
 const DEFAULT_ROUNDS: usize = 5;
@@ -113,8 +110,9 @@ async fn wait_writes(progress: &Progress, writers: &[JoinHandle<Record>], count:
 async fn wait_caught_up(cluster: &Cluster) {
     let mut goals = std::collections::BTreeMap::new();
     for store in 0..cluster.len() {
-        let positions =
-            wait_until("a status answer", START_BOUND, || cluster::status::positions(cluster.status_addr(store)));
+        let positions = wait_until("a status answer", START_BOUND, || {
+            crate::cluster::status::positions(cluster.status_addr(store))
+        });
         for (region, position) in positions.await {
             let goal = goals.entry(region).or_insert(0);
             *goal = position.commit.max(*goal);
@@ -123,7 +121,7 @@ async fn wait_caught_up(cluster: &Cluster) {
     for store in 0..cluster.len() {
         let address = cluster.status_addr(store);
         wait_until(&format!("store {store} to catch up"), START_BOUND, || async {
-            let positions = cluster::status::positions(address).await?;
+            let positions = crate::cluster::status::positions(address).await?;
             match goals.iter().find(|(region, goal)| positions.get(region).is_none_or(|at| at.applied < **goal)) {
                 None => Ok(()),
                 Some((region, goal)) => Err(format!("region {region}: {:?} of {goal}", positions.get(region))),

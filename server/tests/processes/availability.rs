@@ -2,14 +2,12 @@
 //!
 //! The bounds are generous because these are tests, not measurements; the times are printed.
 
-mod cluster;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use cluster::wait::{wait_true, wait_until};
-use cluster::{Cluster, START_BOUND};
+use crate::cluster::wait::{wait_true, wait_until};
+use crate::cluster::{Cluster, START_BOUND};
 use tikv_client::RawClient;
 
 const RECOVERY_BOUND: Duration = Duration::from_secs(20);
@@ -72,7 +70,7 @@ async fn writes_go_on_while_the_scheduler_is_away() {
     let mut cluster = Cluster::start().await;
     let client = cluster.raw_client().await;
     client.put(b"scheduler/0".to_vec(), b"0".to_vec()).await.expect("put, which fills the client's region cache");
-    let id = cluster::rpc::cluster_id(cluster.scheduler_addr()).await.expect("cluster id");
+    let id = crate::cluster::rpc::cluster_id(cluster.scheduler_addr()).await.expect("cluster id");
 
     let stop = Arc::new(AtomicBool::new(false));
     let written = Arc::new(AtomicU64::new(0));
@@ -89,7 +87,7 @@ async fn writes_go_on_while_the_scheduler_is_away() {
     more(300).await;
     cluster.start_scheduler().await;
     more(300).await;
-    assert_eq!(cluster::rpc::cluster_id(cluster.scheduler_addr()).await, Ok(id), "the cluster keeps its id");
+    assert_eq!(crate::cluster::rpc::cluster_id(cluster.scheduler_addr()).await, Ok(id), "the cluster keeps its id");
     cluster.wait_serving(START_BOUND).await;
     stop.store(true, Ordering::SeqCst);
     writer.await.expect("no write may fail while the scheduler is away");

@@ -1,0 +1,20 @@
+//! Tests with real processes: a scheduler and stores on free ports, their data on a real disk.
+//!
+//! | module | what it shows |
+//! |---|---|
+//! | `official_client` | every operation of the `tikv-client` crate's raw client |
+//! | `availability` | the loss of a leader, an orderly stop, a scheduler that is away |
+//! | `crash` | rounds of SIGKILL under load: nothing acknowledged is lost, and the stores agree |
+//! | `bad_input` | wrong requests and garbage on the ports |
+//! | `bad_start` | starts that must be refused |
+//!
+//! One program for all of them, because linking two generations of tonic takes longer than running the tests. Run a
+//! part with `cargo test -p server --test processes crash::`.
+
+mod availability;
+mod bad_input;
+mod bad_start;
+mod cluster;
+mod crash;
+mod official_client;
+mod workload;
