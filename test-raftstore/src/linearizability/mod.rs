@@ -3,15 +3,15 @@
 //! The check follows Wing and Gong's search with Lowe's memoisation (the form that Porcupine made known), per key:
 //! linearizability is local, so a history is linearizable exactly if its part on each key is.
 //!
-//! 1. [`partition`] splits the history into one list of register operations per key. **Scans** become one read per key
+//! 1. [`mod@partition`] splits the history into one list of register operations per key. **Scans** become one read per key
 //!    of the history that they cover: each such read happened inside the scan's interval, so a linearizable history is
 //!    never refused. The converse is weaker than the truth: that all reads of one scan happened at the *same* moment is
 //!    not checked.
-//! 2. [`simplify`] settles operations of unknown outcome where the others leave no choice: a value that was observed
+//! 2. [`mod@simplify`] settles operations of unknown outcome where the others leave no choice: a value that was observed
 //!    must have been written before its first observer returned; a value that nobody observed may be left out.
-//! 3. [`search`] looks for an order, depth first. A configuration (the set of operations already ordered and the
+//! 3. [`mod@search`] looks for an order, depth first. A configuration (the set of operations already ordered and the
 //!    value that results) is visited once. Reads that fit are taken at once, since they change nothing.
-//! 4. [`explain`] cuts a refused history down to its shortest refused prefix and says which operation cannot be placed.
+//! 4. [`mod@explain`] cuts a refused history down to its shortest refused prefix and says which operation cannot be placed.
 
 pub mod explain;
 pub mod linearized_set;
@@ -121,5 +121,7 @@ pub fn check_with_limit(history: &History, limit: usize) -> Verdict {
     Verdict::Linearizable(statistics)
 }
 
+#[cfg(test)]
+mod random_tests;
 #[cfg(test)]
 mod tests;

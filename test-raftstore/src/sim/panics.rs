@@ -1,5 +1,6 @@
 //! Catches a panic of a stage and keeps its message and place, without printing a backtrace for each failing seed.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -10,6 +11,11 @@ thread_local! {
 
 static HOOK: Once = Once::new();
 
+fn message_of(payload: &dyn Any) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
+}
+
 /// Runs `work`. If it panics, returns "message (file:line)". Panics of other threads are reported as before.
 pub(super) fn capture<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     HOOK.call_once(|| {
@@ -18,7 +24,7 @@ pub(super) fn capture<T>(work: impl FnOnce() -> T) -> Result<T, String> {
             let captured = CAPTURED.with(|slot| match slot.borrow_mut().as_mut() {
                 Some(message) => {
                     let place = info.location().map(|at| format!(" ({}:{})", at.file(), at.line())).unwrap_or_default();
-                    let text = info.payload_as_str().unwrap_or("a panic without a message");
+                    let text = message_of(info.payload());
                     message.get_or_insert_with(|| format!("{text}{place}"));
                     true
                 }

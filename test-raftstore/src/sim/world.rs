@@ -82,10 +82,12 @@ pub enum StoreAnswer {
     Dropped,
 }
 
+type AnswerQueue = Arc<Mutex<Vec<(CallId, StoreAnswer)>>>;
+
 /// Answers that the stores gave during a step, in order.
 #[derive(Clone, Default)]
 pub struct Answers {
-    queue: Arc<Mutex<Vec<(CallId, StoreAnswer)>>>,
+    queue: AnswerQueue,
 }
 
 impl Answers {
@@ -110,7 +112,7 @@ impl Answers {
 /// Notices when a callback is dropped instead of called.
 struct Guard {
     call: CallId,
-    queue: Option<Arc<Mutex<Vec<(CallId, StoreAnswer)>>>>,
+    queue: Option<AnswerQueue>,
 }
 
 impl Guard {
