@@ -24,6 +24,10 @@ pub async fn open_standalone(config: &Config, log: &Logger) -> Result<Node> {
     let mut options = kv_options(config);
     // Here the engine's own log is synced by every write, as the raft log is in a replicated store.
     options.primed_wal_files = 2;
+    // Only here: a replica that lags may still have to apply a compare-and-swap that was decided before a pair expired, and would
+    // decide otherwise than the others if a compaction had dropped the pair. So a replicated store keeps expired pairs until they
+    // are overwritten or deleted; readers do not see them.
+    options.expiry = Some(storage::engine::rocks::Expiry::new(Arc::new(|| SystemClock.unix_seconds())));
     let kv = open_engine(dir.kv(), options).await?;
     dir.mark_complete(None)?;
     let engine = kv.clone();
@@ -95,6 +99,5 @@ fn kv_options(config: &Config) -> RocksOptions {
     options.block_cache_bytes = config.storage.block_cache.as_usize();
     options.write_buffer_bytes = config.storage.write_buffer.as_usize();
     options.total_write_buffer_bytes = options.write_buffer_bytes.saturating_mul(3);
-    options.expiry = Some(storage::engine::rocks::Expiry::new(Arc::new(|| SystemClock.unix_seconds())));
     options
 }
