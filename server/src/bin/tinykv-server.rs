@@ -125,8 +125,15 @@ async fn run(config: &Config, standalone: bool, log: &Logger) -> Result<()> {
             _ = int.recv() => {}
         }
     };
-    let node =
-        if standalone { node::open_standalone(config, log).await? } else { node::open_replicated(config, log).await? };
+    tokio::pin!(signalled);
+    let open = async {
+        if standalone { node::open_standalone(config, log).await } else { node::open_replicated(config, log).await }
+    };
+    let node = tokio::select! {
+        node = open => node?,
+        // Waiting for a scheduler or for other stores; nothing runs yet that would have to be stopped in order.
+        () = &mut signalled => return Ok(()),
+    };
     node.run_until(signalled).await
 }
 

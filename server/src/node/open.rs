@@ -7,7 +7,7 @@ use slog::Logger;
 use storage::raw::WallClock;
 use storage::{Engine, RocksEngine, RocksOptions};
 
-use super::replicated::{self, EngineExtras};
+use super::replicated::{self, EngineExtras, Membership};
 use super::{Node, Ports, standalone};
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -58,7 +58,7 @@ pub async fn open_replicated(config: &Config, log: &Logger) -> Result<Node> {
     dir.mark_complete(Some(Owner { cluster_id: ident.cluster_id, store_id: ident.store_id }))?;
     let extras: Vec<(&'static str, Arc<dyn EngineExtras>)> =
         vec![("kv", Arc::new(kv.clone())), ("raft", Arc::new(raft.clone()))];
-    replicated::serve(ports, engines, ident, scheduler, extras, config, log, move || {
+    replicated::serve(ports, engines, Membership { ident, scheduler }, extras, config, log, move || {
         // Raft first: nothing that the data has seen may be missing from the log.
         raft.sync()?;
         kv.flush()?;

@@ -39,18 +39,24 @@ pub trait EngineExtras: Send + Sync + 'static {
     fn memory(&self) -> Vec<(&'static str, u64)>;
 }
 
+/// Which store of which cluster this is.
+pub struct Membership {
+    /// The identity in the engines.
+    pub ident: StoreIdent,
+    /// The cluster's scheduler.
+    pub scheduler: SchedulerClient,
+}
+
 /// Joins the cluster and serves `engines` on `ports`. `at_end` runs once raft has stopped, to write the engines out.
 ///
 /// Waits for enough other stores if the cluster is new.
 ///
 /// # Errors
 /// The store was removed from the cluster, the scheduler or the engines fail.
-#[allow(clippy::too_many_arguments)]
 pub async fn serve<E: Engine>(
     ports: Ports,
     engines: Engines<E>,
-    ident: StoreIdent,
-    scheduler: SchedulerClient,
+    Membership { ident, scheduler }: Membership,
     extras: Vec<(&'static str, Arc<dyn EngineExtras>)>,
     config: &Config,
     log: &Logger,
