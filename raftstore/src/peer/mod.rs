@@ -265,6 +265,8 @@ fn raft_config(config: &Config, peer_id: u64, applied: u64) -> raft_core::Config
         max_inflight_bytes: config.max_inflight_bytes,
         max_uncommitted_size: config.max_uncommitted_bytes,
         skip_commit_broadcast: true,
+        pre_vote: true,
+        check_quorum: true,
         seed: config.seed ^ peer_id.wrapping_mul(0x9e37_79b9_7f4a_7c15),
         ..Default::default()
     }
