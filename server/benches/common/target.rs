@@ -14,7 +14,7 @@ pub enum Target {
     /// The `tikv-client` crate: region cache, retries, one connection to each store.
     Official(RawClient),
     /// One unary RPC to the region's leader, nothing else.
-    Thin { client: TikvClient<Channel>, context: Context },
+    Thin { client: TikvClient<Channel>, context: Box<Context> },
     /// One unary RPC to etcd's leader, nothing else.
     Etcd(KvClient<Channel>),
 }
@@ -27,7 +27,8 @@ impl Target {
                 client.put(Vec::from(key), Vec::from(value)).await.map_err(|error| error.to_string())
             }
             Target::Thin { client, context } => {
-                let request = RawPutRequest { context: Some(context.clone()), key, value, ..Default::default() };
+                let request =
+                    RawPutRequest { context: Some(context.as_ref().clone()), key, value, ..Default::default() };
                 let answer = client.raw_put(request).await.map_err(|status| status.to_string())?.into_inner();
                 refused(answer.region_error, answer.error)
             }
@@ -43,7 +44,7 @@ impl Target {
         let found = match self {
             Target::Official(client) => client.get(Vec::from(key)).await.map_err(|error| error.to_string())?.is_some(),
             Target::Thin { client, context } => {
-                let request = RawGetRequest { context: Some(context.clone()), key, ..Default::default() };
+                let request = RawGetRequest { context: Some(context.as_ref().clone()), key, ..Default::default() };
                 let answer = client.raw_get(request).await.map_err(|status| status.to_string())?.into_inner();
                 refused(answer.region_error, answer.error)?;
                 !answer.not_found

@@ -122,7 +122,7 @@ impl Bench {
                 }
                 Side::Thin => {
                     let client = TikvClient::new(connect(&located.address).await);
-                    Target::Thin { client, context: located.context() }
+                    Target::Thin { client, context: Box::new(located.context()) }
                 }
                 Side::Etcd => Target::Etcd(KvClient::new(connect(&self.members.leader().await).await)),
             });

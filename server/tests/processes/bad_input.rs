@@ -114,7 +114,8 @@ async fn wrong_epoch(leader: &mut Store, located: &Located) {
         let wrong = RegionEpoch { version, ..epoch };
         let error = region_error(leader, Context { region_epoch: Some(wrong), ..located.context() }, KEY).await;
         let current = error.epoch_not_match.expect("EpochNotMatch").current_regions;
-        assert_eq!(current, [located.region.clone()], "whole regions, so that clients need not ask the scheduler");
+        assert_eq!(current.len(), 1);
+        assert_eq!(current[0], located.region, "whole regions, so that clients need not ask the scheduler");
     }
     // Reads and writes do not depend on who the peers are.
     let other = RegionEpoch { conf_ver: epoch.conf_ver + 1, ..epoch };
