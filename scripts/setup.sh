@@ -53,6 +53,17 @@ has_rust() {
   printf '%s\n' "$RUST_NEEDED" "$version" | sort -V -C
 }
 
+# Ends the script if there is a cargo that does not run as one. Only its owner knows why: whoever put it there may have meant it, so
+# no toolchain is installed or updated around it. The one failure that installing repairs is a rustup without any toolchain.
+check_cargo_runs() {
+  local said
+  has cargo || return 0
+  said=$(cargo --version 2>&1) || said="it fails: $said"
+  if [[ $said =~ ^cargo\ [0-9] ]]; then return 0; fi
+  if has rustup && [[ $(rustup toolchain list 2>&1) == *"no installed toolchains"* ]]; then return 0; fi
+  die "there is a cargo, but it does not tell its version; nothing was installed or changed. It says: $said"
+}
+
 # Prints the Debian packages that are missing.
 missing_packages() {
   if ! has c++; then echo g++; fi
@@ -103,4 +114,5 @@ case ${1:-} in
 esac
 mapfile -t packages < <(missing_packages "$@")
 if ((${#packages[@]} > 0)); then install_packages "${packages[@]}"; fi
+check_cargo_runs
 if ! has_rust; then install_rust; fi
