@@ -45,13 +45,8 @@ pub struct Failure {
     pub details: String,
     /// Where the trace was written.
     pub trace: Option<PathBuf>,
-}
-
-impl Failure {
     /// The command that shows the same failure again.
-    pub fn replay_command(&self) -> String {
-        format!("make replay SEED={}", self.seed)
-    }
+    pub replay: String,
 }
 
 impl fmt::Display for Failure {
@@ -71,7 +66,7 @@ impl fmt::Display for Failure {
         if let Some(trace) = &self.trace {
             writeln!(formatter, "  trace   {}", trace.display())?;
         }
-        write!(formatter, "  replay  {}", self.replay_command())
+        write!(formatter, "  replay  {}", self.replay)
     }
 }
 
@@ -91,6 +86,7 @@ mod tests {
             step: 1832,
             details: "region 1 term 7: peers 2 and 3 both lead".to_string(),
             trace: Some(PathBuf::from("target/lab/sim-40961/trace.jsonl")),
+            replay: "make replay SEED=40961".to_string(),
         };
         let text = failure.to_string();
         assert!(text.starts_with("FAIL sim  seed 40961  step 1832  R-ELECT  (safety)\n  region 1 term 7"), "{text}");

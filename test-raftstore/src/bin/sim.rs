@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use test_raftstore::faults::FaultMix;
 use test_raftstore::sim::campaign::{Totals, run_seed};
 use test_raftstore::sim::disk::DiskLie;
 use test_raftstore::sim::{HarnessLie, Options, Simulation};
@@ -31,6 +32,9 @@ struct Arguments {
     /// How many stores; drawn from the seed if left out.
     #[arg(long)]
     stores: Option<u64>,
+    /// Every kind of fault in every seed; which kinds is drawn from the seed if left out.
+    #[arg(long)]
+    all_faults: bool,
     /// Breaks a promise on purpose, to see that it is noticed.
     #[arg(long, value_enum)]
     lie: Option<Lie>,
@@ -58,7 +62,8 @@ fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut options = Options { stores: arguments.stores, ..Options::campaign() };
+    let faults = arguments.all_faults.then_some(FaultMix::ALL);
+    let mut options = Options { stores: arguments.stores, faults, ..Options::campaign() };
     if let Some(lie) = arguments.lie {
         tell(&mut options, lie);
     }

@@ -10,6 +10,7 @@
 //! | R-APPLY-SAME | an index is committed as one entry everywhere | Raft, figure 3, state machine safety |
 //! | R-MONO | term, commit, applied and truncated index never go back | Raft, figure 2 |
 //! | R-ORDER | truncated ≤ applied ≤ commit ≤ last | Raft, figure 2 and section 7 |
+//! | R-COMMIT-TERM | a leader commits by counting only entries of its own term | Raft, section 5.4.2, figure 8 |
 //! | R-COMMIT-QUORUM | what a leader commits is on the disks of a quorum | Raft, section 5.3; thesis, section 10.2.1 |
 //!
 //! Each is incremental: it looks at the peers that the step touched and at what changed in their logs, and keeps the
@@ -22,6 +23,7 @@ mod election;
 mod log_matching;
 mod monotone;
 mod order;
+mod own_term;
 mod state_machine;
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,7 @@ pub use election::ElectionSafety;
 pub use log_matching::LogMatching;
 pub use monotone::Monotone;
 pub use order::IndexOrder;
+pub use own_term::CommitOwnTerm;
 pub use state_machine::StateMachineSafety;
 pub use vote::OneVote;
 
@@ -100,6 +103,7 @@ impl Invariants {
                 Box::new(IndexOrder),
                 Box::new(LeaderAppendOnly::default()),
                 Box::new(LogMatching::default()),
+                Box::new(CommitOwnTerm::default()),
                 Box::new(CommitQuorum::default()),
                 Box::new(StateMachineSafety::default()),
                 Box::new(LeaderCompleteness::default()),

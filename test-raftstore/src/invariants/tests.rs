@@ -170,3 +170,18 @@ fn later_leaders_hold_what_was_committed() {
     assert_eq!(lab.see(peer(2, PeerRole::Leader, 3, &[1])), Ok(()));
     assert_eq!(lab.see(committed()), Err("R-COMPLETE"), "a deposed leader commits behind the new one's back");
 }
+
+#[test]
+fn a_leader_commits_by_entries_of_its_own_term() {
+    let leader = |commit| PeerView { commit, ..peer(1, PeerRole::Leader, 3, &[1, 2, 3]) };
+    let mut lab = Lab::new();
+    assert_eq!(lab.see(leader(1)), Ok(()));
+    let mut later = lab.view.peers[&PeerKey { store: 1, region: 1 }].clone();
+    later.commit = 3;
+    assert_eq!(lab.see(later), Ok(()));
+    let mut lab = Lab::new();
+    assert_eq!(lab.see(leader(1)), Ok(()));
+    let mut later = lab.view.peers[&PeerKey { store: 1, region: 1 }].clone();
+    later.commit = 2;
+    assert_eq!(lab.see(later), Err("R-COMMIT-TERM"));
+}

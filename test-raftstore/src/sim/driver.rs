@@ -232,6 +232,7 @@ impl Simulation {
                 step: self.step,
                 details: broken.details,
                 trace: None,
+                replay: self.options.replay_command(self.seed),
             }),
         }
     }

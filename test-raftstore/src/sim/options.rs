@@ -47,6 +47,25 @@ impl Options {
         }
     }
 
+    /// The command that runs `seed` again with these options.
+    pub fn replay_command(&self, seed: u64) -> String {
+        let honest = self.lies == Lies::default() && self.harness_lie.is_none();
+        if honest && self.stores.is_none() && self.faults.is_none() {
+            return format!("make replay SEED={seed}");
+        }
+        let mut command = format!("cargo run -p test-raftstore --bin sim -- --replay {seed}");
+        if let Some(stores) = self.stores {
+            command += &format!(" --stores {stores}");
+        }
+        if self.faults == Some(FaultMix::ALL) {
+            command += " --all-faults";
+        }
+        if !honest {
+            command += " --lie <the one of this run>";
+        }
+        command
+    }
+
     /// Three stores under every kind of fault.
     pub fn three_stores(name: &str) -> Self {
         Self { name: name.to_string(), stores: Some(3), faults: Some(FaultMix::ALL), ..Self::campaign() }
@@ -88,4 +107,16 @@ pub(super) fn draw_config(rng: &mut SeededRng) -> (Config, Layout) {
     };
     let layout = Layout { log_writer: rng.chance(700), ..Layout::default() };
     (config, layout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_has_the_options_of_the_run() {
+        assert_eq!(Options::campaign().replay_command(7), "make replay SEED=7");
+        let command = Options::three_stores("t").replay_command(7);
+        assert_eq!(command, "cargo run -p test-raftstore --bin sim -- --replay 7 --stores 3 --all-faults");
+    }
 }
