@@ -82,9 +82,6 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// The store is stopping. Whether a write that was under way took effect is not known.
-    #[error("store is stopping")]
-    Stopped,
     /// The engine failed. Local to this store and fatal for it.
     #[error("engine: {0}")]
     Engine(#[from] storage::Error),
@@ -131,7 +128,6 @@ impl Error {
             | Error::ServerIsBusy { .. }
             | Error::ReadIndexNotReady { .. } => true,
             Error::EntryTooLarge { .. }
-            | Error::Stopped
             | Error::Engine(_)
             | Error::Raft(_)
             | Error::Corrupted(_)
@@ -199,8 +195,7 @@ impl Error {
                 e.read_index_not_ready =
                     Some(errorpb::ReadIndexNotReady { reason: reason.clone(), region_id: *region_id });
             }
-            Error::Stopped
-            | Error::Engine(_)
+            Error::Engine(_)
             | Error::Raft(_)
             | Error::Corrupted(_)
             | Error::IdentMismatch { .. }

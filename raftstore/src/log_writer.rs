@@ -114,7 +114,6 @@ impl<E: Engine, T: Transport> LogWriter<E, T> {
         }
         if !batch.is_empty() {
             self.engine.write(batch, Durability::Sync)?;
-            self.metrics.log_batches.inc();
             self.metrics.log_syncs.inc();
         }
         self.announce(messages, persisted);

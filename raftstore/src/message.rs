@@ -83,6 +83,4 @@ pub struct ApplyTask {
 pub struct Applied {
     /// All entries up to this index are applied.
     pub index: u64,
-    /// Term of the entry at that index.
-    pub term: u64,
 }

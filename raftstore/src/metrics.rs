@@ -59,9 +59,7 @@ metrics! {
     messages_dropped,
     /// Entries written to the raft log.
     entries_written,
-    /// Batches written to the raft log.
-    log_batches,
-    /// Batches of the raft log that were synced.
+    /// Batches written to the raft log, each with one sync.
     log_syncs,
     /// Entries applied.
     entries_applied,

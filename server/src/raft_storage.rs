@@ -99,7 +99,6 @@ fn from_raftstore(error: raftstore::Error) -> Error {
         Some(region_error) => Error::Region(Box::new(region_error)),
         None => match error {
             raftstore::Error::Engine(error) => error,
-            raftstore::Error::Stopped => Error::Stopped,
             other => Error::Engine { message: other.to_string() },
         },
     }

@@ -145,11 +145,6 @@ impl<E: Engine> Peer<E> {
         self.applied
     }
 
-    /// Starts an election at once instead of waiting for the election timeout.
-    pub fn campaign(&mut self) -> Result<()> {
-        Ok(self.node.campaign()?)
-    }
-
     fn is_leader(&self) -> bool {
         self.role == Role::Leader
     }

@@ -94,6 +94,7 @@ impl<E: Engine> Peer<E> {
     }
 
     fn propose(&mut self, joined: Joined) {
+        // lab:begin 2B peer::propose  hint="encode, propose, and remember who waits at which index and term; a refusal is an answer too"
         if joined.callbacks.is_empty() {
             return;
         }
@@ -115,6 +116,7 @@ impl<E: Engine> Peer<E> {
                 Proposal { index: 0, term: 0, callbacks: joined.callbacks }.refuse(|| self.proposal_error(&error));
             }
         }
+        // lab:end
     }
 
     fn proposal_error(&self, error: &raft_core::Error) -> Error {
@@ -137,6 +139,7 @@ impl<E: Engine> Peer<E> {
     /// Terms never fall along a log. So once an entry of a later term is committed, a proposal of an earlier term that lies behind
     /// it can never be: the client need not wait until the log has grown to that index again, which may be never.
     pub(super) fn take_decided(&mut self, entries: &[proto::eraftpb::Entry]) -> Vec<Proposal> {
+        // lab:begin 2B peer::take_decided  hint="compare index and term: which proposal won its place, which can never be committed any more?"
         let mut won = Vec::new();
         for entry in entries {
             while self.proposals.front().is_some_and(|p| (p.term, p.index) <= (entry.term, entry.index)) {
@@ -149,6 +152,7 @@ impl<E: Engine> Peer<E> {
             }
         }
         won
+        // lab:end
     }
 }
 

@@ -3,10 +3,7 @@
 //! Order: role changes, messages that may leave, committed entries for the apply worker, then the write task. The write task
 //! carries the messages that may leave only when it is on disk.
 
-use proto::{
-    eraftpb,
-    raft_serverpb::{RaftLocalState, RaftMessage},
-};
+use proto::{eraftpb, raft_serverpb::RaftMessage};
 use raft_core::{Ready, Role, SoftState};
 use slog::info;
 use storage::Engine;
@@ -16,6 +13,7 @@ use crate::{error::Result, log_writer::PersistTask, message::ApplyTask};
 
 impl<E: Engine> Peer<E> {
     pub(super) fn handle_ready(&mut self, effects: &mut Effects) -> Result<()> {
+        // lab:begin 2B peer::handle_ready  hint="role, messages that may leave, reads, committed entries to apply, then the write"
         let mut ready = self.node.ready();
         if let Some(hard_state) = &ready.hard_state {
             self.term = hard_state.term;
@@ -34,6 +32,7 @@ impl<E: Engine> Peer<E> {
         }
         self.persist(ready, effects);
         Ok(())
+        // lab:end
     }
 
     fn on_role_change(&mut self, soft_state: SoftState, effects: &mut Effects) {
@@ -56,6 +55,7 @@ impl<E: Engine> Peer<E> {
     }
 
     fn persist(&mut self, ready: Ready, effects: &mut Effects) {
+        // lab:begin 2B peer::persist  hint="what is written, what may only leave afterwards, and when nothing need be written at all"
         let nothing_in_flight = self.last_ready == self.persisted_ready;
         self.last_ready = ready.number;
         let mut messages = Vec::with_capacity(ready.persisted_messages.len());
@@ -78,10 +78,11 @@ impl<E: Engine> Peer<E> {
             region_id: self.region.id,
             ready: ready.number,
             entries: ready.entries,
-            raft_state: raft_state as Option<RaftLocalState>,
+            raft_state,
             stale,
             messages,
         });
+        // lab:end
     }
 
     /// Addresses a message of raft-core. One for a peer that is not in the region is dropped.

@@ -106,12 +106,14 @@ impl<E: Engine> PeerStorage<E> {
     /// Notes entries that are handed to the log writer; they replace what stands at their indexes and after. Returns the indexes
     /// that stand in the engine and are now past the end of the log: they have to be deleted in the same write.
     pub fn append(&mut self, entries: &[Entry]) -> Range<u64> {
+        // lab:begin 2B peer_storage::append  hint="the log may become shorter: what stands in the engine behind its new end?"
         let Some(last) = entries.last() else { return 0..0 };
         let stale = last.index + 1..self.raft_state.last_index + 1;
         self.raft_state.last_index = last.index;
         self.last_term = last.term;
         self.cache.append(entries);
         stale
+        // lab:end
     }
 
     /// Lets the cache of an idle region go: entries that are applied and were not asked for since the last tick.
