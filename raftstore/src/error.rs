@@ -101,6 +101,12 @@ pub enum Error {
         /// What was asked for.
         expected: String,
     },
+    /// A stage has panicked: an invariant is broken. What it was, stands on standard error. Fatal for the store.
+    #[error("the {stage} stage has panicked; its message says which invariant is broken")]
+    Panicked {
+        /// The stage.
+        stage: &'static str,
+    },
     /// The operating system refused a thread.
     #[error("cannot start a thread: {0}")]
     Thread(String),
@@ -132,6 +138,7 @@ impl Error {
             | Error::Raft(_)
             | Error::Corrupted(_)
             | Error::IdentMismatch { .. }
+            | Error::Panicked { .. }
             | Error::Thread(_)
             | Error::Config { .. } => false,
         }
@@ -199,6 +206,7 @@ impl Error {
             | Error::Raft(_)
             | Error::Corrupted(_)
             | Error::IdentMismatch { .. }
+            | Error::Panicked { .. }
             | Error::Thread(_)
             | Error::Config { .. } => return None,
         }

@@ -1,9 +1,10 @@
 //! The production driver: a thread for each stage, and one that ticks.
 //!
-//! Every thread waits on a channel and does nothing until something arrives. The first fatal error of any stage is reported once;
-//! the threads then run on as far as they can, until the store is stopped.
+//! Every thread waits on a channel and does nothing until something arrives. The first fatal error of any stage, be it a panic, is
+//! reported once; the other threads run on as far as they can, until the store is stopped.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -44,34 +45,45 @@ pub fn start<E: Engine, T: Transport>(
     let (stop_ticks, stopped) = bounded(0);
     let mut others = Vec::new();
     let mut pollers = Vec::new();
-    let fatal_to = |name: &'static str| {
-        let (report, logger) = (report.clone(), logger.clone());
-        move |outcome: Result<()>| {
-            if let Err(error) = outcome {
-                crit!(logger, "a stage of the store has failed"; "stage" => name, "error" => %error);
-                let _ = report.try_send(error); // only the first one counts
-            }
-        }
-    };
+    let watch = Watch { report, logger: logger.clone() };
     for (i, worker) in parts.apply_workers.into_iter().enumerate() {
-        let done = fatal_to("apply");
-        others.push(spawn(format!("apply-{i}"), move || done(run_apply(worker)))?);
+        others.push(watch.spawn(format!("apply-{i}"), "apply", || run_apply(worker))?);
     }
     if let Some(writer) = parts.log_writer {
-        let done = fatal_to("log writer");
-        others.push(spawn("log-writer".to_owned(), move || done(run_log_writer(writer)))?);
+        others.push(watch.spawn("log-writer".to_owned(), "log writer", || run_log_writer(writer))?);
     }
     for (i, poller) in parts.pollers.into_iter().enumerate() {
-        let done = fatal_to("raft");
-        pollers.push(spawn(format!("raft-{i}"), move || done(run_poller(poller)))?);
+        pollers.push(watch.spawn(format!("raft-{i}"), "raft", || run_poller(poller))?);
     }
     let router = parts.router.clone();
-    others.push(spawn("raft-tick".to_owned(), move || run_ticks(&router, tick_interval, &stopped))?);
+    others.push(watch.spawn("raft-tick".to_owned(), "tick", move || run_ticks(&router, tick_interval, &stopped))?);
     Ok(RunningStore { router: parts.router, pollers, others, stop_ticks, fatal })
 }
 
-fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    thread::Builder::new().name(name).spawn(run).map_err(|e| Error::Thread(e.to_string()))
+/// Sees to it that no stage ends unnoticed.
+struct Watch {
+    report: Sender<Error>,
+    logger: Logger,
+}
+
+impl Watch {
+    fn spawn(
+        &self,
+        name: String,
+        stage: &'static str,
+        run: impl FnOnce() -> Result<()> + Send + 'static,
+    ) -> Result<JoinHandle<()>> {
+        let (report, logger) = (self.report.clone(), self.logger.clone());
+        let watched = move || {
+            // Nothing of the stage is used after a panic, so it need not be left whole.
+            let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(Error::Panicked { stage }));
+            if let Err(error) = outcome {
+                crit!(logger, "a stage of the store has failed"; "stage" => stage, "error" => %error);
+                let _ = report.try_send(error); // only the first one counts
+            }
+        };
+        thread::Builder::new().name(name).spawn(watched).map_err(|e| Error::Thread(e.to_string()))
+    }
 }
 
 fn run_poller<E: Engine, T: Transport>(mut poller: RaftPoller<E, T>) -> Result<()> {
@@ -100,12 +112,12 @@ fn run_apply<E: Engine>(mut worker: ApplyWorker<E>) -> Result<()> {
     Ok(())
 }
 
-fn run_ticks<E: Engine>(router: &Router<E>, interval: Duration, stopped: &Receiver<()>) {
+fn run_ticks<E: Engine>(router: &Router<E>, interval: Duration, stopped: &Receiver<()>) -> Result<()> {
     let ticks = tick(interval);
     loop {
         select! {
             recv(ticks) -> _ => router.tick(),
-            recv(stopped) -> _ => return,
+            recv(stopped) -> _ => return Ok(()),
         }
     }
 }

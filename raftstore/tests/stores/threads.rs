@@ -119,3 +119,29 @@ fn clients_of_a_store_that_stops_see_their_channel_close() {
     last.stop();
     assert!(receiver.recv().map_or(true, |answer| answer.is_err()));
 }
+
+/// Breaks at the first message.
+#[derive(Clone)]
+struct Broken;
+
+impl Transport for Broken {
+    fn send(&mut self, _message: RaftMessage) {
+        panic!("invariant of a test: broken on purpose");
+    }
+
+    fn flush(&mut self) {}
+}
+
+#[test]
+fn a_stage_that_panics_is_reported_as_fatal() {
+    let regions = bootstrap::initial_regions(&[1, 2, 3], &mut (10..)).unwrap();
+    let engines = Engines { kv: MemEngine::new(), raft: MemEngine::new() };
+    bootstrap::write_ident(&engines, &StoreIdent { cluster_id: 1, store_id: 1, ..Default::default() }).unwrap();
+    bootstrap::create_initial_peer(&engines, 1, &regions[0]).unwrap();
+    let reports = Arc::new(Reports::default());
+    let parts = raftstore::build(Config::default(), Layout::default(), engines, Broken, reports, &logger()).unwrap();
+    let store = raftstore::threads::start(parts, Duration::from_millis(1), &logger()).unwrap();
+    // Its first election sends messages.
+    assert!(matches!(store.fatal().recv().unwrap(), Error::Panicked { .. }));
+    store.stop();
+}
