@@ -42,11 +42,11 @@ pub struct Failure {
     /// The first bad step.
     pub step: u64,
     /// What is wrong, one fact a line.
-    pub details: String,
+    pub details: Box<str>,
     /// Where the trace was written.
     pub trace: Option<PathBuf>,
     /// The command that shows the same failure again.
-    pub replay: String,
+    pub replay: Box<str>,
 }
 
 impl fmt::Display for Failure {
@@ -84,9 +84,9 @@ mod tests {
             name: "sim".to_string(),
             seed: 40961,
             step: 1832,
-            details: "region 1 term 7: peers 2 and 3 both lead".to_string(),
+            details: "region 1 term 7: peers 2 and 3 both lead".into(),
             trace: Some(PathBuf::from("target/lab/sim-40961/trace.jsonl")),
-            replay: "make replay SEED=40961".to_string(),
+            replay: "make replay SEED=40961".into(),
         };
         let text = failure.to_string();
         assert!(text.starts_with("FAIL sim  seed 40961  step 1832  R-ELECT  (safety)\n  region 1 term 7"), "{text}");

@@ -230,9 +230,9 @@ impl Simulation {
                 name: self.options.name.clone(),
                 seed: self.seed,
                 step: self.step,
-                details: broken.details,
+                details: broken.details.into(),
                 trace: None,
-                replay: self.options.replay_command(self.seed),
+                replay: self.options.replay_command(self.seed).into(),
             }),
         }
     }
