@@ -173,7 +173,9 @@ fn check(path: &Path, kind: Kind) -> Result<State> {
             text.trim_end()
         ))
     };
-    let words: Vec<&str> = text.trim_end().strip_prefix(FORMAT).unwrap_or("").split_whitespace().collect();
+    // Without its final newline the record was cut short, and what is left of it may mean something else.
+    let record = text.strip_suffix('\n').and_then(|line| line.strip_prefix(FORMAT)).unwrap_or("");
+    let words: Vec<&str> = record.split_whitespace().collect();
     let (found, state) = match words[..] {
         [found, "creating"] => (found, State::Creating),
         [found, "complete"] => (found, State::Complete(None)),
