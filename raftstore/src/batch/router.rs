@@ -79,13 +79,16 @@ impl<E: Engine> Router<E> {
         assert!(before.is_none(), "invariant S-META-AGREE: region {region_id} has two peers on one store");
     }
 
+    fn peers(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<u64, Arc<PeerMailbox<E>>>> {
+        self.shared.peers.read().expect("invariant: nobody panics while holding the map of peers")
+    }
+
     fn peers_mut(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<u64, Arc<PeerMailbox<E>>>> {
         self.shared.peers.write().expect("invariant: nobody panics while holding the map of peers")
     }
 
     fn mailbox(&self, region_id: u64) -> Option<Arc<PeerMailbox<E>>> {
-        let peers = self.shared.peers.read().expect("invariant: nobody panics while holding the map of peers");
-        peers.get(&region_id).cloned()
+        self.peers().get(&region_id).cloned()
     }
 
     fn notify(&self, mailbox: &Arc<PeerMailbox<E>>) {
@@ -173,8 +176,7 @@ impl<E: Engine> Router<E> {
     }
 
     fn all_mailboxes(&self) -> Vec<Arc<PeerMailbox<E>>> {
-        let peers = self.shared.peers.read().expect("invariant: nobody panics while holding the map of peers");
-        peers.values().cloned().collect()
+        self.peers().values().cloned().collect()
     }
 
     /// Asks `pollers` pollers to stop once they have come to this point of the ready queue.
@@ -191,8 +193,7 @@ impl<E: Engine> Router<E> {
 
     /// Ids of the regions that have a peer here, in order.
     pub fn region_ids(&self) -> Vec<u64> {
-        let peers = self.shared.peers.read().expect("invariant: nobody panics while holding the map of peers");
-        peers.keys().copied().collect()
+        self.peers().keys().copied().collect()
     }
 
     /// What the peers last published about themselves, ordered by region id. At most one tick old.
