@@ -47,6 +47,7 @@ clean-data: ## remove the data of a stopped cluster
 .PHONY: test
 test: build ## run all tests
 	cargo test --workspace
+	cargo test --manifest-path raft-peer/Cargo.toml
 
 test-project%: setup ## run the graded tests of one project of the lab, as in test-project1
 	@cargo run -q -p xtask -- test-project $*

@@ -7,8 +7,10 @@ source scripts/lib.sh
 
 say "format"
 cargo fmt --all -- --check
+cargo fmt --manifest-path raft-peer/Cargo.toml -- --check
 say "lints"
 with_progress linting cargo clippy --workspace --all-targets -- -D warnings
+with_progress linting cargo clippy --manifest-path raft-peer/Cargo.toml --all-targets -- -D warnings
 with_progress linting cargo clippy -p xtask --all-features --all-targets -- -D warnings
 say "documentation"
 RUSTDOCFLAGS='-D warnings' with_progress documenting cargo doc --workspace --no-deps

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing need on a Debian or Ubuntu machine, and says what it installs. Does nothing when all is there.
 #
-#   scripts/setup.sh          compiler, libclang, curl, Rust
+#   scripts/setup.sh          compiler, libclang, protoc, curl, Rust
 #   scripts/setup.sh --etcd   the same, and etcd's server, which only the benchmark needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -76,6 +76,8 @@ missing_packages() {
     echo ca-certificates
   fi
   if ! has_libclang; then echo libclang-dev; fi
+  # The `raft` crate, which raft-core is compared with, generates its messages when it is built.
+  if ! has protoc; then echo protobuf-compiler; fi
   if [[ ${1:-} == --etcd ]] && ! has etcd; then echo etcd-server; fi
 }
 
