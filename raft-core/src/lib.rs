@@ -82,6 +82,7 @@ mod check_quorum;
 mod config;
 mod election;
 mod error;
+pub mod fingerprint;
 mod invariant;
 mod log;
 mod prevote;

@@ -7,7 +7,7 @@
 //! Input is never trusted: `validate.rs` turns away what makes no sense, and what remains is checked against the own state where it is
 //! used. Invariants: R-MONO (the term never goes back), R-ELECT (a leader follows nobody in its term).
 
-use proto::eraftpb::{EntryType, HardState, Message, MessageType};
+use proto::eraftpb::{Entry, EntryType, HardState, Message, MessageType};
 use slog::{Logger, debug, error, info, o};
 
 use crate::invariant::invariant;
@@ -20,7 +20,7 @@ use crate::validate::{is_from_leader, is_local};
 use crate::{Config, Error, MemberStatus, ReadState, Result, Status, Storage};
 
 /// What a node currently is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Follows a leader, or waits for one.
     #[default]
@@ -34,7 +34,7 @@ pub enum Role {
 }
 
 /// State that need not survive a restart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SoftState {
     /// The leader this node knows, 0 if none.
     pub leader_id: u64,
@@ -43,7 +43,7 @@ pub struct SoftState {
 }
 
 /// One node of a group.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Raft<S: Storage> {
     pub(crate) id: u64,
     pub(crate) term: u64,
@@ -160,6 +160,13 @@ impl<S: Storage> Raft<S> {
     /// The term of the entry at `index`, `None` if it is compacted or not there.
     pub fn log_term(&self, index: u64) -> Option<u64> {
         self.log.term(index).ok()
+    }
+
+    /// The entries in `[low, high)`, cut off once `max_size` bytes are exceeded, but at least one.
+    ///
+    /// Errors: [`Error::Compacted`] if the log starts later, [`Error::Unavailable`] if it ends earlier.
+    pub fn log_entries(&self, low: u64, high: u64, max_size: u64) -> Result<Vec<Entry>> {
+        self.log.slice(low, high, max_size)
     }
 
     /// True once an entry of the current term is committed: only then does a leader know all that was committed before it.

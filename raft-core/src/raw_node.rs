@@ -18,18 +18,18 @@ use crate::{Config, Error, Ready, Result, Storage};
 type Ballot = (u64, u64);
 
 /// One node of a group, driven by its owner: ticks and messages in, [`Ready`] out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RawNode<S: Storage> {
     /// The algorithm.
     pub raft: Raft<S>,
-    prev_soft_state: SoftState,
-    prev_hard_state: HardState,
+    pub(crate) prev_soft_state: SoftState,
+    pub(crate) prev_hard_state: HardState,
     /// Number of the last Ready.
-    number: u64,
+    pub(crate) number: u64,
     /// The ballot on disk.
-    durable_ballot: Ballot,
+    pub(crate) durable_ballot: Ballot,
     /// Ballots on their way to the disk, with the number of their Ready.
-    ballots: VecDeque<(u64, Ballot)>,
+    pub(crate) ballots: VecDeque<(u64, Ballot)>,
 }
 
 impl<S: Storage> RawNode<S> {

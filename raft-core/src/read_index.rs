@@ -16,7 +16,7 @@ use crate::raft::Raft;
 use crate::{Error, ReadState, Result, Storage};
 
 /// A read that waits for its round.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct PendingRead {
     round: u64,
     index: u64,
@@ -24,7 +24,7 @@ struct PendingRead {
 }
 
 /// The reads that wait for a quorum, oldest first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct ReadQueue {
     /// The last round that was sent.
     sent: u64,

@@ -19,7 +19,7 @@ use proto::eraftpb::{Entry, HardState, Message, Snapshot};
 use crate::raft::SoftState;
 
 /// The answer to a read: once everything up to `index` is applied, the state machine may be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ReadState {
     /// The commit index that the read must see.
     pub index: u64,

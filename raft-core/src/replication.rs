@@ -19,7 +19,7 @@ use crate::util::{entry_size, payload_size};
 use crate::{Error, Result, Storage};
 
 /// How many bytes of proposals are not committed yet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Uncommitted {
     limit: u64,
     size: u64,

@@ -9,7 +9,7 @@ use crate::util::limit_size;
 use crate::{Error, Result};
 
 /// What a node remembers over a restart besides its log.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RaftState {
     /// Term, vote and commit index.
     pub hard_state: HardState,
@@ -42,7 +42,7 @@ pub trait Storage {
 }
 
 /// A [`Storage`] in memory, for tests and examples.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MemStorage {
     state: RaftState,
     /// Index and term of the entry just before `entries`.

@@ -18,7 +18,7 @@ use crate::util::{entry_size, limit_size};
 use crate::{Error, Result, Storage};
 
 /// The log of one node. Indices count from 1; index 0 is the empty log's end and has term 0.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RaftLog<S> {
     /// This node, for the messages of broken invariants.
     id: u64,
@@ -73,6 +73,11 @@ impl<S: Storage> RaftLog<S> {
     /// Highest index on this node's disk.
     pub fn persisted(&self) -> u64 {
         self.persisted
+    }
+
+    /// Highest index that was handed to the state machine.
+    pub fn handed_over(&self) -> u64 {
+        self.handed_over
     }
 
     /// Highest applied index.

@@ -11,6 +11,7 @@
 //! there. Therefore every write in flight remembers how far it is still *true*, and a truncation cuts that mark back for good.
 
 use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 
 use proto::eraftpb::{Entry, Snapshot};
 
@@ -58,6 +59,15 @@ impl Unstable {
             snapshot: None,
             snapshot_handed_out: false,
             writes: VecDeque::new(),
+        }
+    }
+
+    /// Feeds `state` with everything that is here; of the numbers of writes only the distance from `newest` matters.
+    pub fn fingerprint(&self, newest: u64, state: &mut impl Hasher) {
+        let Unstable { offset, entries, handed_out, snapshot, snapshot_handed_out, writes } = self;
+        (offset, entries, handed_out, snapshot, snapshot_handed_out, writes.len()).hash(state);
+        for Write { number, tail, snapshot } in writes {
+            (newest - number, tail, snapshot).hash(state);
         }
     }
 

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 /// Messages on their way to one follower. Empty windows own no memory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Inflights {
     max_messages: usize,
     /// 0 means no limit.

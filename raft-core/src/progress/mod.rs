@@ -15,7 +15,7 @@ pub use inflights::Inflights;
 pub use tracker::Tracker;
 
 /// How a leader sends to one member; see the module.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ProgressState {
     /// One append at a time.
     #[default]
@@ -29,7 +29,7 @@ pub enum ProgressState {
 /// What a leader knows about one member.
 ///
 /// Invariant: `matched < next`. In Replicate the entries in `(matched, next)` are on their way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Progress {
     /// Highest index known to be on the member's disk and equal to ours.
     pub matched: u64,

@@ -9,7 +9,7 @@ use crate::Config;
 use crate::quorum::{Joint, Majority, VoteResult};
 
 /// The configuration in force, one [`Progress`] for each member, and the votes of the current election.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Tracker {
     voters: Joint,
     learners: BTreeSet<u64>,

@@ -3,7 +3,7 @@
 use super::{Majority, VoteResult};
 
 /// The voters before and after a membership change. `outgoing` is empty outside of one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Joint {
     /// The voters of the new configuration, or the only ones.
     pub incoming: Majority,

@@ -3,7 +3,7 @@
 use super::VoteResult;
 
 /// A set of voters, sorted and without duplicates.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Majority {
     voters: Vec<u64>,
 }
