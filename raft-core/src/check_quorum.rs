@@ -12,6 +12,7 @@ use slog::{debug, warn};
 
 use crate::Storage;
 use crate::raft::Raft;
+use crate::transfer;
 
 impl<S: Storage> Raft<S> {
     /// One tick of a leader: once an election timeout it looks who has spoken since the last time. Returns true if it stepped down.
@@ -29,10 +30,13 @@ impl<S: Storage> Raft<S> {
         true
     }
 
-    /// True if a request for a vote is to be ignored, term and all, because this node has heard its leader just now.
+    /// True if a request for a vote is to be ignored, term and all, because this node has heard its leader just now. Not if
+    /// the leader itself has ordered the election.
     pub(crate) fn is_content_with_leader(&self, msg_type: MessageType, message: &Message) -> bool {
         let asks = matches!(msg_type, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
+        let ordered = message.context == transfer::CAMPAIGN_TRANSFER;
         let content = asks
+            && !ordered
             && self.config.check_quorum
             && self.leader_id != 0
             && self.election_elapsed < self.config.election_tick;

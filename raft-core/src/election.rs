@@ -82,13 +82,18 @@ impl<S: Storage> Raft<S> {
 
     /// Tries to become leader, unless this node leads already or may not lead.
     pub(crate) fn campaign(&mut self) {
-        if self.is_leader() || !self.is_promotable() {
+        if !self.may_campaign() {
             debug!(self.logger, "does not campaign"; "role" => ?self.role);
         } else if self.config.pre_vote {
             self.start_pre_election();
         } else {
             self.start_election();
         }
+    }
+
+    /// False for a leader, for a node that may not lead, and for one that would count votes by a configuration that is out of force.
+    pub(crate) fn may_campaign(&self) -> bool {
+        !self.is_leader() && self.is_promotable() && !self.has_unapplied_conf_change()
     }
 
     /// Starts an election.

@@ -43,6 +43,30 @@ pub enum Error {
     /// The proposal was not appended: too much is uncommitted already.
     #[error("proposal dropped: too many bytes are waiting to be committed")]
     ProposalDropped,
+    /// The leader hands over its leadership and takes no proposals meanwhile.
+    #[error("the leadership is being transferred to node {to}")]
+    TransferInProgress {
+        /// Who is to lead.
+        to: u64,
+    },
+    /// The leadership cannot be transferred there.
+    #[error("the leadership is not transferred: {reason}")]
+    TransferRefused {
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A change of membership cannot be proposed now; nothing was appended.
+    #[error("the membership cannot change now: {reason}")]
+    ConfChangeRefused {
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A change of membership that the configuration in force does not allow, or that is not one at all.
+    #[error("no such change of the membership: {reason}")]
+    ConfChangeInvalid {
+        /// Why not.
+        reason: &'static str,
+    },
     /// Only the leader can do this.
     #[error("not the leader (the leader is {leader_id}, 0 = unknown)")]
     NotLeader {
@@ -67,6 +91,8 @@ impl Error {
             self,
             Error::SnapshotTemporarilyUnavailable
                 | Error::ProposalDropped
+                | Error::TransferInProgress { .. }
+                | Error::ConfChangeRefused { .. }
                 | Error::NotLeader { .. }
                 | Error::ReadIndexNotReady
         )

@@ -1,7 +1,7 @@
 //! Raft consensus for one group of nodes, and nothing else.
 //!
 //! This crate is a state machine. It starts no thread, reads no clock, opens no file and no socket, and draws its random numbers from a
-//! seed: the same inputs give the same outputs, bit for bit. Its owner brings all that is missing, and drives a [`RawNode`] with four
+//! seed: the same inputs give the same outputs, bit for bit. Its owner brings all that is missing, and drives a [`RawNode`] with five
 //! kinds of input:
 //!
 //! | input | when |
@@ -9,6 +9,7 @@
 //! | [`RawNode::tick`] | at a steady pace; elections and heartbeats are counted in ticks |
 //! | [`RawNode::step`] | a message of another node has arrived |
 //! | [`RawNode::propose`], [`RawNode::read_index`] | a client wants something |
+//! | [`RawNode::propose_conf_change`], [`RawNode::transfer_leader`] | an operator wants something |
 //! | [`RawNode::on_persisted`], [`RawNode::advance_apply_to`] | the disk or the state machine has finished something |
 //!
 //! What follows from them is collected in a [`Ready`]: entries and a hard state to write, messages to send, committed entries to apply,
@@ -64,11 +65,13 @@
 //! | `replication.rs`, `log/` | what is in the log and what is committed (project 2AB) |
 //! | `raw_node.rs`, `ready.rs` | what the owner has to do, and in which order (project 2AC) |
 //! | `snapshot.rs` | how a node catches up when the log does not reach back far enough (project 2C) |
+//! | `transfer.rs` | how a leader hands over (project 3A) |
+//! | `membership/` | who belongs to the group, and how that changes (project 3A) |
 //! | `prevote.rs`, `check_quorum.rs` | how a group is kept from needless elections, and from a leader that reaches nobody |
 //! | `read_index.rs` | reads without log entries |
 //! | `progress/` | how fast to send to whom |
 //! | `quorum/` | who must agree |
-//! | `raft.rs`, `validate.rs` | the state, the clock, and the way of a message to the code above |
+//! | `raft.rs`, `step.rs`, `validate.rs` | the state, the clock, and the way of a message to the code above |
 //! | `storage.rs` | where the owner keeps the log |
 //!
 //! # When something is wrong
@@ -85,6 +88,7 @@ mod error;
 pub mod fingerprint;
 mod invariant;
 mod log;
+pub mod membership;
 mod prevote;
 pub mod progress;
 pub mod quorum;
@@ -96,14 +100,17 @@ mod replication;
 mod rng;
 mod snapshot;
 mod status;
+mod step;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod util;
 mod validate;
 
 pub use config::Config;
 pub use error::{Error, Result};
+pub use membership::{decode as decode_conf_change, is_conf_change};
 pub use proto::eraftpb;
 pub use raft::{Raft, Role, SoftState};
 pub use raw_node::RawNode;

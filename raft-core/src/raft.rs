@@ -1,14 +1,13 @@
-//! The state of one node, its clock, and the way of a message to the code that handles it.
+//! The state of one node and its clock.
 //!
 //! [`Raft`] is a state machine: ticks and messages go in, and what is to be sent, written and applied piles up inside until
 //! [`crate::RawNode::ready`] takes it out. It belongs to one thread and never blocks. The parts of the algorithm have a file each:
-//! `election.rs`, `replication.rs`, `snapshot.rs`, `read_index.rs`, `prevote.rs`, `check_quorum.rs`; they are all `impl Raft`.
+//! `step.rs` says which message goes to which of them, and they are all `impl Raft`.
 //!
-//! Input is never trusted: `validate.rs` turns away what makes no sense, and what remains is checked against the own state where it is
-//! used. Invariants: R-MONO (the term never goes back), R-ELECT (a leader follows nobody in its term).
+//! Invariants: R-MONO (the term never goes back), R-ELECT (a leader follows nobody in its term).
 
-use proto::eraftpb::{Entry, EntryType, HardState, Message, MessageType};
-use slog::{Logger, debug, error, info, o};
+use proto::eraftpb::{Entry, HardState, Message, MessageType};
+use slog::{Logger, info, o};
 
 use crate::invariant::invariant;
 use crate::log::RaftLog;
@@ -16,8 +15,8 @@ use crate::progress::{ProgressState, Tracker};
 use crate::read_index::ReadQueue;
 use crate::replication::Uncommitted;
 use crate::rng::Rng;
-use crate::validate::{is_from_leader, is_local};
-use crate::{Config, Error, MemberStatus, ReadState, Result, Status, Storage};
+use crate::transfer::Transfer;
+use crate::{Config, Error, ReadState, Result, Storage};
 
 /// What a node currently is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -61,6 +60,10 @@ pub struct Raft<S: Storage> {
     pub(crate) uncommitted: Uncommitted,
     /// Set when the leader's log, its commit index or a follower's window has moved: appends are due before the next Ready.
     pub(crate) appends_due: bool,
+    /// The transfer of the leadership that runs.
+    pub(crate) transfer: Option<Transfer>,
+    /// No change of membership stands behind this index in the log.
+    pub(crate) pending_conf_index: u64,
     /// Ticks since the last sign of life of a leader, or since the election began.
     pub(crate) election_elapsed: usize,
     pub(crate) heartbeat_elapsed: usize,
@@ -89,6 +92,8 @@ impl<S: Storage> Raft<S> {
             read_states: Vec::new(),
             uncommitted: Uncommitted::new(config.max_uncommitted_size),
             appends_due: false,
+            transfer: None,
+            pending_conf_index: 0,
             election_elapsed: 0,
             heartbeat_elapsed: 0,
             election_timeout: 0,
@@ -209,36 +214,13 @@ impl<S: Storage> Raft<S> {
         self.tracker.voters().contains(self.id) && self.log.unstable().snapshot().is_none()
     }
 
-    /// A picture for people.
-    pub fn status(&self) -> Status {
-        let member = |progress: &crate::progress::Progress| MemberStatus {
-            matched: progress.matched,
-            next: progress.next,
-            state: progress.state_name(),
-            paused: progress.is_paused(),
-            inflight: progress.inflights.len(),
-            recent_active: progress.recent_active,
-        };
-        let leads = self.is_leader();
-        Status {
-            id: self.id,
-            role: self.role,
-            term: self.term,
-            vote: self.vote,
-            leader_id: self.leader_id,
-            first_index: self.first_index(),
-            applied: self.applied(),
-            committed: self.committed(),
-            persisted: self.persisted(),
-            last_index: self.last_index(),
-            members: self.tracker.iter().filter(|_| leads).map(|(id, p)| (id, member(p))).collect(),
-        }
-    }
-
     /// One tick of the clock. Returns true if it made something to do.
     pub fn tick(&mut self) -> bool {
         match self.role {
-            Role::Leader => self.tick_check_quorum() || self.tick_heartbeat(),
+            Role::Leader => {
+                self.tick_transfer();
+                self.tick_check_quorum() || self.tick_heartbeat()
+            }
             Role::Follower | Role::PreCandidate | Role::Candidate => self.tick_election(),
         }
     }
@@ -259,118 +241,14 @@ impl<S: Storage> Raft<S> {
         self.reads.clear();
         self.uncommitted.reset(self.log.last_index());
         self.appends_due = false;
+        self.transfer = None;
+        // Nobody knows which changes of membership earlier leaders have proposed: only behind here there are none.
+        self.pending_conf_index = self.log.last_index();
     }
 
     /// A message of this node, in its current term.
     pub(crate) fn message(&self, msg_type: MessageType, to: u64) -> Message {
         Message { msg_type: msg_type as i32, from: self.id, to, term: self.term, ..Message::default() }
-    }
-
-    /// Takes in a message: a local order without a term, or what another node has sent.
-    ///
-    /// Errors come only from local orders ([`Error::NotLeader`], [`Error::ProposalDropped`]); a message that cannot be used is ignored.
-    pub fn step(&mut self, message: Message) -> Result<()> {
-        let Ok(msg_type) = MessageType::try_from(message.msg_type) else {
-            debug!(self.logger, "message ignored: unknown type"; "type" => message.msg_type, "from" => message.from);
-            return Ok(());
-        };
-        if is_local(msg_type) {
-            return self.step_local(msg_type, message);
-        }
-        if self.admit(msg_type, &message) {
-            self.dispatch(msg_type, message);
-        }
-        Ok(())
-    }
-
-    /// What every message of another node does, whatever is in it: it may bring a newer term, and it may show who leads. Returns false if
-    /// that was all, or if the message cannot be used.
-    pub(crate) fn admit(&mut self, msg_type: MessageType, message: &Message) -> bool {
-        if let Err(reason) = self.check_message(msg_type, message) {
-            debug!(self.logger, "message ignored: {}", reason;
-                "type" => msg_type.as_str_name(), "from" => message.from, "term" => message.term);
-            return false;
-        }
-        if message.term > self.term {
-            if self.is_content_with_leader(msg_type, message) {
-                return false;
-            }
-            if !Self::is_about_future_term(msg_type, message) {
-                debug!(self.logger, "higher term";
-                    "term" => message.term, "from" => message.from, "own_term" => self.term);
-                self.become_follower(message.term, 0);
-            }
-        } else if message.term < self.term {
-            self.answer_old_term(msg_type, message);
-            return false;
-        }
-        !is_from_leader(msg_type) || self.follow(message)
-    }
-
-    /// The sender leads the current term. Returns false if it cannot, because this node does.
-    fn follow(&mut self, message: &Message) -> bool {
-        if self.is_leader() {
-            error!(self.logger, "R-ELECT: another node leads in the same term, its message is ignored";
-                "from" => message.from, "term" => message.term);
-            return false;
-        }
-        if self.role != Role::Follower {
-            self.become_follower(message.term, message.from);
-        }
-        self.leader_id = message.from;
-        self.election_elapsed = 0;
-        true
-    }
-
-    fn step_local(&mut self, msg_type: MessageType, message: Message) -> Result<()> {
-        match msg_type {
-            MessageType::MsgHup => self.campaign(),
-            MessageType::MsgBeat if self.is_leader() => self.broadcast_heartbeat(),
-            MessageType::MsgPropose => {
-                for entry in message.entries {
-                    self.propose(EntryType::EntryNormal, entry.context, entry.data)?;
-                }
-            }
-            MessageType::MsgUnreachable => self.on_unreachable(message.from),
-            MessageType::MsgSnapStatus => self.on_snapshot_status(message.from, !message.reject),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// A node that is behind must hear of the newer term, or it would go on leading, or its requests would be ignored for ever.
-    fn answer_old_term(&mut self, msg_type: MessageType, message: &Message) {
-        match msg_type {
-            _ if is_from_leader(msg_type) => {
-                let answer = self.message(MessageType::MsgAppendResponse, message.from);
-                self.msgs.push(answer);
-            }
-            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
-                let response = match msg_type {
-                    MessageType::MsgRequestVote => MessageType::MsgRequestVoteResponse,
-                    _ => MessageType::MsgRequestPreVoteResponse,
-                };
-                let answer = Message { reject: true, ..self.message(response, message.from) };
-                self.msgs.push(answer);
-            }
-            _ => {}
-        }
-    }
-
-    /// Handles a message that was admitted.
-    pub(crate) fn dispatch(&mut self, msg_type: MessageType, message: Message) {
-        match (msg_type, self.role) {
-            (MessageType::MsgRequestVote, _) => self.handle_request_vote(message),
-            (MessageType::MsgRequestVoteResponse, Role::Candidate) => self.handle_vote_response(message),
-            (MessageType::MsgRequestPreVote, _) => self.handle_request_pre_vote(message),
-            (MessageType::MsgRequestPreVoteResponse, Role::PreCandidate) => self.handle_pre_vote_response(message),
-            (MessageType::MsgAppend, _) => self.handle_append(message),
-            (MessageType::MsgHeartbeat, _) => self.handle_heartbeat(message),
-            (MessageType::MsgSnapshot, _) => self.handle_snapshot(message),
-            (MessageType::MsgAppendResponse, Role::Leader) => self.handle_append_response(message),
-            (MessageType::MsgHeartbeatResponse, Role::Leader) => self.handle_heartbeat_response(message),
-            _ => {}
-        }
     }
 
     /// The transport could not reach a member: what was sent optimistically is probably lost.

@@ -6,9 +6,10 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use proto::eraftpb::{EntryType, HardState, Message, MessageType};
+use proto::eraftpb::{ConfState, EntryType, HardState, Message, MessageType};
 use slog::Logger;
 
+use crate::membership::Change;
 use crate::raft::{Raft, SoftState};
 use crate::status::Status;
 use crate::validate::{is_local, is_response};
@@ -61,9 +62,35 @@ impl<S: Storage> RawNode<S> {
     /// Proposes an entry. Returns the index and term at which it will be committed; if another term's entry is committed at that index,
     /// the proposal is lost.
     ///
-    /// Errors: [`Error::NotLeader`], [`Error::ProposalDropped`]; in both cases nothing was appended.
+    /// Errors: [`Error::NotLeader`], [`Error::ProposalDropped`], [`Error::TransferInProgress`]; in all cases nothing was appended.
     pub fn propose(&mut self, context: Bytes, data: Bytes) -> Result<(u64, u64)> {
         self.raft.propose(EntryType::EntryNormal, context, data)
+    }
+
+    /// Proposes a change of membership: a [`proto::eraftpb::ConfChange`] or a [`proto::eraftpb::ConfChangeV2`]. An empty one of the latter
+    /// leaves a joint configuration. Returns index and term like [`RawNode::propose`]. The change takes effect when its entry is applied,
+    /// see [`RawNode::apply_conf_change`].
+    ///
+    /// Errors, all without an entry: [`Error::NotLeader`], [`Error::ConfChangeRefused`] (not now: one at a time),
+    /// [`Error::ConfChangeInvalid`] (never in this configuration), [`Error::ProposalDropped`].
+    pub fn propose_conf_change(&mut self, context: Bytes, change: impl Into<Change>) -> Result<(u64, u64)> {
+        self.raft.propose_conf_change(context, change.into())
+    }
+
+    /// Puts a change of membership into force. To be called when its entry is applied, before [`RawNode::advance_apply_to`] reports that index;
+    /// the returned members are to be persisted together with it. [`crate::decode_conf_change`] reads the entry.
+    ///
+    /// Errors: [`Error::ConfChangeInvalid`], and nothing has changed; every node that applies the entry meets the same error.
+    pub fn apply_conf_change(&mut self, change: impl Into<Change>) -> Result<ConfState> {
+        self.raft.apply_conf_change(change.into())
+    }
+
+    /// Transfers the leadership to a voter; to this node itself means to give up a transfer that runs. Watch the soft state for its success; it
+    /// ends unsuccessfully after an election timeout. Meanwhile proposals are refused.
+    ///
+    /// Errors: [`Error::NotLeader`], [`Error::TransferRefused`] for a stranger or a learner.
+    pub fn transfer_leader(&mut self, to: u64) -> Result<()> {
+        self.raft.transfer_leader(to)
     }
 
     /// Takes in a message of another node. Messages that cannot be used are ignored.
@@ -188,7 +215,7 @@ impl<S: Storage> RawNode<S> {
     /// # Panics
     /// If that goes back, or past what was handed out.
     pub fn advance_apply_to(&mut self, index: u64) {
-        self.raft.log.applied_to(index);
+        self.raft.on_applied(index);
     }
 
     /// The transport could not reach node `id`.
@@ -220,5 +247,8 @@ impl<S: Storage> RawNode<S> {
 /// True for messages that depend on nothing but the term and the vote being on disk.
 fn leaves_at_once(message: &Message) -> bool {
     use MessageType::*;
-    matches!(message.msg_type(), MsgAppend | MsgHeartbeat | MsgSnapshot | MsgHeartbeatResponse)
+    matches!(
+        message.msg_type(),
+        MsgAppend | MsgHeartbeat | MsgSnapshot | MsgHeartbeatResponse | MsgTimeoutNow | MsgTransferLeader
+    )
 }

@@ -89,6 +89,8 @@ impl<S: Storage> Raft<S> {
             own.read_round = round;
         }
         self.broadcast_heartbeat();
+        // The membership may have shrunk to this node since the reads came in.
+        self.release_reads();
     }
 
     /// A heartbeat was answered: the round it belongs to may be confirmed now.
@@ -101,6 +103,13 @@ impl<S: Storage> Raft<S> {
             && progress.read_round < round
         {
             progress.read_round = round;
+            self.release_reads();
+        }
+    }
+
+    /// Releases the reads whose round a quorum has answered.
+    pub(crate) fn release_reads(&mut self) {
+        if !self.reads.waiting.is_empty() {
             let confirmed = self.tracker.confirmed_read_round();
             self.read_states.extend(self.reads.release(confirmed));
         }

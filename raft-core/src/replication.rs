@@ -60,6 +60,7 @@ impl<S: Storage> Raft<S> {
     /// Proposes an entry. Returns the index and term at which it will be committed, unless this node loses its leadership before.
     pub(crate) fn propose(&mut self, entry_type: EntryType, context: Bytes, data: Bytes) -> Result<(u64, u64)> {
         self.check_leader()?;
+        self.check_no_transfer()?;
         let entry = Entry { entry_type: entry_type as i32, context, data, ..Entry::default() };
         if self.tracker.get(self.id).is_none() || !self.uncommitted.add(payload_size(&entry)) {
             return Err(Error::ProposalDropped);

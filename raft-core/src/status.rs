@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::raft::Role;
+use crate::Storage;
+use crate::progress::Progress;
+use crate::raft::{Raft, Role};
 
 /// What a leader knows about one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,5 +77,33 @@ impl fmt::Display for Status {
             }
         }
         Ok(())
+    }
+}
+
+impl<S: Storage> Raft<S> {
+    /// A picture for people.
+    pub fn status(&self) -> Status {
+        let member = |progress: &Progress| MemberStatus {
+            matched: progress.matched,
+            next: progress.next,
+            state: progress.state_name(),
+            paused: progress.is_paused(),
+            inflight: progress.inflights.len(),
+            recent_active: progress.recent_active,
+        };
+        let leads = self.is_leader();
+        Status {
+            id: self.id,
+            role: self.role,
+            term: self.term,
+            vote: self.vote,
+            leader_id: self.leader_id,
+            first_index: self.first_index(),
+            applied: self.applied(),
+            committed: self.committed(),
+            persisted: self.persisted(),
+            last_index: self.last_index(),
+            members: self.tracker.iter().filter(|_| leads).map(|(id, p)| (id, member(p))).collect(),
+        }
     }
 }

@@ -22,7 +22,9 @@ impl<S: Storage> Raft<S> {
         if message.term == 0 {
             return Err("no term");
         }
-        if message.from == 0 || message.from == self.id {
+        // A request for a transfer comes in the name of its target, which may be this node.
+        let in_own_name = message.from == self.id && msg_type != MessageType::MsgTransferLeader;
+        if message.from == 0 || in_own_name {
             return Err("sender is nobody or ourselves");
         }
         if message.to != 0 && message.to != self.id {
@@ -65,7 +67,9 @@ pub(crate) fn is_response(msg_type: MessageType) -> bool {
 
 fn is_handled(msg_type: MessageType) -> bool {
     use MessageType::*;
-    is_from_leader(msg_type) || is_response(msg_type) || matches!(msg_type, MsgRequestVote | MsgRequestPreVote)
+    is_from_leader(msg_type)
+        || is_response(msg_type)
+        || matches!(msg_type, MsgRequestVote | MsgRequestPreVote | MsgTransferLeader | MsgTimeoutNow)
 }
 
 /// True if the entries of an append follow each other and their terms are possible.

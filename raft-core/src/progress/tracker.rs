@@ -1,20 +1,18 @@
 //! The members of the group with what is known about each of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use proto::eraftpb::ConfState;
 
 use super::{Inflights, Progress};
 use crate::Config;
-use crate::quorum::{Joint, Majority, VoteResult};
+use crate::membership::Configuration;
+use crate::quorum::{Joint, VoteResult};
 
 /// The configuration in force, one [`Progress`] for each member, and the votes of the current election.
 #[derive(Clone, Debug, Hash)]
 pub struct Tracker {
-    voters: Joint,
-    learners: BTreeSet<u64>,
-    learners_next: BTreeSet<u64>,
-    auto_leave: bool,
+    configuration: Configuration,
     members: BTreeMap<u64, Progress>,
     votes: BTreeMap<u64, bool>,
     empty_window: Inflights,
@@ -24,10 +22,7 @@ impl Tracker {
     /// The members of `state`; their logs will be probed at `next`.
     pub fn new(config: &Config, state: &ConfState, next: u64) -> Self {
         let mut tracker = Tracker {
-            voters: Joint::default(),
-            learners: BTreeSet::new(),
-            learners_next: BTreeSet::new(),
-            auto_leave: false,
+            configuration: Configuration::default(),
             members: BTreeMap::new(),
             votes: BTreeMap::new(),
             empty_window: Inflights::new(config.max_inflight_msgs, config.max_inflight_bytes),
@@ -38,25 +33,41 @@ impl Tracker {
 
     /// Replaces the members by those of `state`, forgetting what was known about any of them.
     pub fn restore(&mut self, state: &ConfState, next: u64) {
-        self.voters.incoming = Majority::new(state.voters.iter().copied());
-        self.voters.outgoing = Majority::new(state.voters_outgoing.iter().copied());
-        self.learners = state.learners.iter().copied().collect();
-        self.learners_next = state.learners_next.iter().copied().collect();
-        self.auto_leave = state.auto_leave;
-        let ids: BTreeSet<u64> = self.voters.ids().chain(self.learners.iter().copied()).collect();
-        self.members = ids.into_iter().map(|id| (id, Progress::new(next, self.empty_window.clone()))).collect();
+        self.configuration = Configuration::from_conf_state(state);
+        let ids = self.configuration.members().into_iter();
+        self.members = ids.map(|id| (id, self.new_progress(next))).collect();
         self.votes.clear();
+    }
+
+    /// The configuration in force.
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
+    /// Puts another configuration into force. The progress of those who come and go is the caller's business.
+    pub fn set_configuration(&mut self, configuration: Configuration) {
+        self.configuration = configuration;
     }
 
     /// The configuration in the form in which it is stored and sent.
     pub fn conf_state(&self) -> ConfState {
-        ConfState {
-            voters: self.voters.incoming.voters().to_vec(),
-            learners: self.learners.iter().copied().collect(),
-            voters_outgoing: self.voters.outgoing.voters().to_vec(),
-            learners_next: self.learners_next.iter().copied().collect(),
-            auto_leave: self.auto_leave,
-        }
+        self.configuration.conf_state()
+    }
+
+    /// What is known about a member of whom nothing is known; it will be probed at `next`.
+    pub fn new_progress(&self, next: u64) -> Progress {
+        Progress::new(next, self.empty_window.clone())
+    }
+
+    /// Begins to track a member, or to track it anew.
+    pub fn insert(&mut self, id: u64, progress: Progress) {
+        self.members.insert(id, progress);
+    }
+
+    /// Tracks a member no longer.
+    pub fn remove(&mut self, id: u64) {
+        self.members.remove(&id);
+        self.votes.remove(&id);
     }
 
     /// Forgets what is known about every member, and the votes.
@@ -69,7 +80,7 @@ impl Tracker {
 
     /// The voters.
     pub fn voters(&self) -> &Joint {
-        &self.voters
+        &self.configuration.voters
     }
 
     /// One member.
@@ -94,18 +105,18 @@ impl Tracker {
 
     /// The highest index that is on the disks of a quorum.
     pub fn committed_index(&self) -> u64 {
-        self.voters.committed_index(|id| self.members.get(&id).map(|p| p.matched))
+        self.configuration.voters.committed_index(|id| self.members.get(&id).map(|p| p.matched))
     }
 
     /// The latest round of read confirmation that a quorum has answered.
     pub fn confirmed_read_round(&self) -> u64 {
-        self.voters.committed_index(|id| self.members.get(&id).map(|p| p.read_round))
+        self.configuration.voters.committed_index(|id| self.members.get(&id).map(|p| p.read_round))
     }
 
     /// True if a quorum, `own` included, has spoken since the last call.
     pub fn take_quorum_active(&mut self, own: u64) -> bool {
         let active = |id| Some(id == own || self.members.get(&id).is_some_and(|p| p.recent_active));
-        let result = self.voters.vote_result(active);
+        let result = self.configuration.voters.vote_result(active);
         for (id, progress) in &mut self.members {
             progress.recent_active = *id == own;
         }
@@ -120,6 +131,6 @@ impl Tracker {
 
     /// How the election stands.
     pub fn vote_result(&self) -> VoteResult {
-        self.voters.vote_result(|id| self.votes.get(&id).copied())
+        self.configuration.voters.vote_result(|id| self.votes.get(&id).copied())
     }
 }

@@ -27,6 +27,20 @@ impl Majority {
         self.voters.binary_search(&id).is_ok()
     }
 
+    /// Adds a voter, unless it is one already.
+    pub fn insert(&mut self, id: u64) {
+        if let Err(position) = self.voters.binary_search(&id) {
+            self.voters.insert(position, id);
+        }
+    }
+
+    /// Removes a voter, if it is one.
+    pub fn remove(&mut self, id: u64) {
+        if let Ok(position) = self.voters.binary_search(&id) {
+            self.voters.remove(position);
+        }
+    }
+
     /// How many voters make a majority.
     pub fn quorum(&self) -> usize {
         self.voters.len() / 2 + 1

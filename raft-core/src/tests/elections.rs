@@ -13,15 +13,6 @@ fn group(log: &[u64], pre_vote: bool, check_quorum: bool) -> Network {
     Network::new((1..=3).map(node))
 }
 
-/// Ticks a node and delivers what that makes it send.
-fn tick(network: &mut Network, id: u64, ticks: usize) {
-    for _ in 0..ticks {
-        network.node(id).ticks(1);
-        let sent = network.node(id).settle();
-        network.deliver(sent);
-    }
-}
-
 #[test]
 fn pre_vote_elects_a_leader() {
     let mut network = group(&[], true, false);
@@ -44,10 +35,10 @@ fn node_that_was_cut_off_deposes_nobody() {
     network.campaign(1);
     network.isolate(3);
     network.propose(1, b"x");
-    tick(&mut network, 3, 100);
+    network.tick(3, 100);
     assert_eq!((network.roles()[2], network.terms()), (Role::PreCandidate, vec![1, 1, 1]), "its term did not run away");
     network.heal();
-    tick(&mut network, 3, 20);
+    network.tick(3, 20);
     assert_eq!((network.roles()[0], network.terms()), (Role::Leader, vec![1, 1, 1]), "and its log is too short to win");
     network.beat(1);
     assert_eq!(network.roles()[2], Role::Follower);
@@ -94,13 +85,13 @@ fn refused_pre_candidate_learns_the_term() {
 fn leader_without_a_quorum_steps_down() {
     let mut network = group(&[], false, true);
     network.campaign(1);
-    tick(&mut network, 1, 50);
+    network.tick(1, 50);
     assert_eq!(network.roles()[0], Role::Leader, "two of three answer");
     network.isolate(2);
-    tick(&mut network, 1, 50);
+    network.tick(1, 50);
     assert_eq!(network.roles()[0], Role::Leader, "one of two answers, and the leader itself");
     network.isolate(3);
-    tick(&mut network, 1, 20);
+    network.tick(1, 20);
     assert_eq!((network.roles()[0], network.terms()[0]), (Role::Follower, 1));
 }
 
@@ -109,7 +100,7 @@ fn without_check_quorum_a_leader_stays() {
     let mut network = group(&[], false, false);
     network.campaign(1);
     network.isolate(1);
-    tick(&mut network, 1, 100);
+    network.tick(1, 100);
     assert_eq!(network.roles()[0], Role::Leader);
 }
 
@@ -132,10 +123,10 @@ fn node_that_is_ahead_is_not_shut_out_for_ever() {
     let mut network = group(&[], false, true);
     network.campaign(1);
     network.isolate(3);
-    tick(&mut network, 3, 60);
+    network.tick(3, 60);
     assert!(network.terms()[2] > 1);
     network.heal();
-    tick(&mut network, 3, 20);
+    network.tick(3, 20);
     assert_eq!(network.roles()[0], Role::Leader, "its requests are ignored");
     network.beat(1);
     assert_eq!(network.roles()[0], Role::Follower, "but it answers the leader with its term");

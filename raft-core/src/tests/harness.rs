@@ -6,10 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use proto::eraftpb::{Entry, HardState, Message, MessageType, Snapshot};
+use proto::eraftpb::{
+    ConfChange, ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, Entry, HardState, Message,
+    MessageType, Snapshot,
+};
 
+use crate::membership::Change;
 use crate::validate::is_local;
-use crate::{Config, MemStorage, Raft, RawNode, Ready, Role, Storage};
+use crate::{Config, MemStorage, Raft, RawNode, Ready, Role, Storage, decode_conf_change, is_conf_change};
 
 pub fn logger() -> slog::Logger {
     slog::Logger::root(slog::Discard, slog::o!())
@@ -27,6 +31,22 @@ pub fn entries(terms: &[u64]) -> Vec<Entry> {
 /// A message of another node to node `to`.
 pub fn message(msg_type: MessageType, from: u64, to: u64, term: u64) -> Message {
     Message { msg_type: msg_type as i32, from, to, term, ..Message::default() }
+}
+
+/// A change of one member.
+pub fn change(change_type: ConfChangeType, node_id: u64) -> ConfChange {
+    ConfChange { change_type: change_type as i32, node_id, ..ConfChange::default() }
+}
+
+/// A change of several members at once.
+pub fn changes(transition: ConfChangeTransition, changes: &[(ConfChangeType, u64)]) -> ConfChangeV2 {
+    let single =
+        |(kind, node_id): &(ConfChangeType, u64)| ConfChangeSingle { change_type: *kind as i32, node_id: *node_id };
+    ConfChangeV2 {
+        transition: transition as i32,
+        changes: changes.iter().map(single).collect(),
+        ..ConfChangeV2::default()
+    }
 }
 
 /// The answer of a follower that takes over an append.
@@ -199,9 +219,19 @@ impl Node {
         something.then_some(work)
     }
 
+    /// Puts the changes of membership among the entries into force.
+    pub fn change_membership(&mut self, entries: &[Entry]) {
+        for entry in entries.iter().filter(|entry| is_conf_change(entry)) {
+            if let Ok(state) = decode_conf_change(entry).and_then(|change| self.raw.apply_conf_change(change)) {
+                self.raw.mut_store().set_conf_state(state);
+            }
+        }
+    }
+
     /// Does what was taken out, and returns the messages to send.
     pub fn do_work(&mut self, mut work: Ready) -> Vec<Message> {
         self.write(&work);
+        self.change_membership(&work.committed_entries);
         let mut messages = std::mem::take(&mut work.messages);
         messages.append(&mut work.persisted_messages);
         match self.driver {
@@ -321,6 +351,33 @@ impl Network {
     /// Tells a leader to send its heartbeats.
     pub fn beat(&mut self, id: u64) {
         self.send(vec![Network::order(id, MessageType::MsgBeat)]);
+    }
+
+    /// Asks a node for a transfer of the leadership.
+    pub fn transfer(&mut self, on: u64, to: u64) {
+        self.send(vec![message(MessageType::MsgTransferLeader, to, on, 0)]);
+    }
+
+    /// Proposes a change of membership on the leader and delivers what follows.
+    pub fn change(&mut self, leader: u64, change: impl Into<Change>) {
+        let node = self.node(leader);
+        node.raw.propose_conf_change(Bytes::new(), change).expect("a change that is possible now");
+        let messages = node.settle();
+        self.deliver(messages);
+    }
+
+    /// Lets time pass on a node, tick by tick, and delivers what follows.
+    pub fn tick(&mut self, id: u64, ticks: usize) {
+        for _ in 0..ticks {
+            self.node(id).ticks(1);
+            let messages = self.node(id).settle();
+            self.deliver(messages);
+        }
+    }
+
+    /// The nodes that lead.
+    pub fn leaders(&self) -> Vec<u64> {
+        self.nodes.iter().filter(|(_, node)| node.raw.raft.is_leader()).map(|(id, _)| *id).collect()
     }
 
     /// Proposes on a node and delivers what follows. Returns false if the node does not lead.

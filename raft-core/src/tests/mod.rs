@@ -1,6 +1,6 @@
 //! Tests of the crate, in files of one subject each.
 //!
-//! `lab*` hold the graded behaviours, named after their project (`_2aa`, `_2ab`, `_2ac`, `_2c`); the rest is ours. Everything is
+//! `lab*` hold the graded behaviours, named after their project (`_2aa`, `_2ab`, `_2ac`, `_2c`, `_3a`); the rest is ours. Everything is
 //! seeded: a test that passes once passes always.
 
 mod asynchrony;
@@ -14,6 +14,9 @@ mod lab2ab;
 mod lab2ab_network;
 mod lab2ac;
 mod lab2c;
+mod lab3a;
+mod lab3a_transfer;
 mod malformed;
+mod membership;
 mod read;
 mod units;
