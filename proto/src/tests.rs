@@ -122,6 +122,22 @@ fn raft_message() {
 }
 
 #[test]
+fn vote_request() {
+    let message = eraftpb::Message {
+        msg_type: eraftpb::MessageType::MsgRequestVote as i32,
+        to: 1,
+        from: 2,
+        term: 5,
+        commit: 3,
+        deprecated_priority: 7,
+        commit_term: 4,
+        priority: 7,
+        ..Default::default()
+    };
+    check(message, b"\x08\x05\x10\x01\x18\x02\x20\x05\x40\x03\x70\x07\x78\x04\x80\x01\x07");
+}
+
+#[test]
 fn states_on_disk() {
     check(eraftpb::HardState { term: 6, vote: 1, commit: 5 }, b"\x08\x06\x10\x01\x18\x05");
     let apply = RaftApplyState {

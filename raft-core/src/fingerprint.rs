@@ -16,10 +16,10 @@ use crate::{Raft, RawNode, Storage};
 pub fn message(message: &Message, state: &mut impl Hasher) {
     let Message {
         msg_type, to, from, term, log_term, index, entries, commit, snapshot, reject, reject_hint, context,
-        request_snapshot, deprecated_priority, priority,
+        request_snapshot, deprecated_priority, commit_term, priority,
     } = message;
     (msg_type, to, from, term, log_term, index, entries, commit, snapshot, reject, reject_hint, context).hash(state);
-    (request_snapshot, deprecated_priority, priority).hash(state);
+    (request_snapshot, deprecated_priority, commit_term, priority).hash(state);
 }
 
 impl<S: Storage> RawNode<S> {

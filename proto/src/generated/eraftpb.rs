@@ -64,7 +64,9 @@ pub struct Message {
     pub request_snapshot: u64,
     #[prost(uint64, tag = "14")]
     pub deprecated_priority: u64,
-    #[prost(int64, tag = "15")]
+    #[prost(uint64, tag = "15")]
+    pub commit_term: u64,
+    #[prost(int64, tag = "16")]
     pub priority: i64,
 }
 /// What a peer must never forget.
