@@ -72,6 +72,10 @@ soak: build ## memory of the stores, idle and under load (SECONDS=600 OUT=folder
 bench-etcd: build ## compare with etcd on this machine (OUT=folder for etcd.json)
 	OUT=$(if $(OUT),$(abspath $(OUT))) cargo bench --profile dev --workspace --bench etcd
 
+.PHONY: bench-raft
+bench-raft: setup ## compare raft-core with the `raft` crate (OUT=folder for raft.json)
+	OUT=$(if $(OUT),$(abspath $(OUT))) cargo bench --manifest-path raft-peer/Cargo.toml --bench raft -- --output-format bencher
+
 # ---- the tree ----
 
 .PHONY: proto
