@@ -3,6 +3,10 @@
 //! raft-core's own tests look inside one node. What stands here sees nodes as their owner does, through
 //! [`raft_core::RawNode`], and asks what only whole groups can answer.
 //!
+//! - `tests/scenarios/`: one story for each behaviour, to be read and run; `docs/scenarios.md` explains them. After a change that is meant,
+//!   `UPDATE_GOLDENFILES=1 cargo test -p test-raft --test scenarios` writes their output anew.
+//! - `tests/conformance.rs`: quorums and membership changes against the data files of another implementation, where they are present.
+//!
 //! Nothing here is part of what runs in a cluster.
 
 #![deny(missing_docs)]
