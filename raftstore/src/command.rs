@@ -47,6 +47,19 @@ pub struct WriteCommand {
     pub callback: WriteCallback,
 }
 
+/// Answer to an admin command: what came of it, or the reason why it changed nothing.
+pub type AdminCallback = Box<dyn FnOnce(Result<raft_cmdpb::AdminResponse>) + Send>;
+
+/// A change of the region itself, or of its log.
+pub struct AdminCommand {
+    /// Whom it is for.
+    pub header: RequestHeader,
+    /// What to do.
+    pub request: raft_cmdpb::AdminRequest,
+    /// Where the answer goes.
+    pub callback: AdminCallback,
+}
+
 /// Answer to a read: a view of the region that holds every write acknowledged before the read was made.
 pub type ReadCallback<S> = Box<dyn FnOnce(Result<RegionSnapshot<S>>) + Send>;
 

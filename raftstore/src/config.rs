@@ -35,6 +35,10 @@ pub struct Config {
     pub max_inflight_bytes: u64,
     /// Bytes of recent entries kept in memory for each region.
     pub entry_cache_bytes: usize,
+    /// Ticks between two looks of a leader whether its log can be compacted.
+    pub log_gc_ticks: u64,
+    /// Entries that make a compaction worth while; fewer wait for some more looks.
+    pub log_gc_threshold: u64,
     /// Reads that find no leader ready wait this many ticks before they are refused.
     pub read_wait_ticks: u64,
     /// Bytes of log that the log writer puts into one batch at the most.
@@ -61,6 +65,8 @@ impl Default for Config {
             max_inflight_messages: 256,
             max_inflight_bytes: 32 << 20,
             entry_cache_bytes: 4 << 20,
+            log_gc_ticks: 60,
+            log_gc_threshold: 50,
             read_wait_ticks: 40,
             max_write_batch_bytes: 4 << 20,
             seed: 0,
@@ -78,6 +84,8 @@ impl Config {
             ("heartbeat-ticks", self.heartbeat_ticks as u64),
             ("region-heartbeat-ticks", self.region_heartbeat_ticks),
             ("store-heartbeat-ticks", self.store_heartbeat_ticks),
+            ("log-gc-ticks", self.log_gc_ticks),
+            ("log-gc-threshold", self.log_gc_threshold),
             ("mailbox-capacity", self.mailbox_capacity as u64),
             ("messages-per-round", self.messages_per_round as u64),
             ("regions-per-round", self.regions_per_round as u64),

@@ -82,6 +82,14 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// An admin command that this store does not carry out, or not with these arguments.
+    #[error("admin command for region {region_id} is refused: {reason}")]
+    AdminRefused {
+        /// The region.
+        region_id: u64,
+        /// Why.
+        reason: String,
+    },
     /// The engine failed. Local to this store and fatal for it.
     #[error("engine: {0}")]
     Engine(#[from] storage::Error),
@@ -134,6 +142,7 @@ impl Error {
             | Error::ServerIsBusy { .. }
             | Error::ReadIndexNotReady { .. } => true,
             Error::EntryTooLarge { .. }
+            | Error::AdminRefused { .. }
             | Error::Engine(_)
             | Error::Raft(_)
             | Error::Corrupted(_)
@@ -202,7 +211,8 @@ impl Error {
                 e.read_index_not_ready =
                     Some(errorpb::ReadIndexNotReady { reason: reason.clone(), region_id: *region_id });
             }
-            Error::Engine(_)
+            Error::AdminRefused { .. }
+            | Error::Engine(_)
             | Error::Raft(_)
             | Error::Corrupted(_)
             | Error::IdentMismatch { .. }

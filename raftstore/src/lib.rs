@@ -26,16 +26,19 @@
 //! | [`peer_storage`] | the raft log and raft state of one peer, as raft-core sees them |
 //! | [`log_writer`] | one batch and one sync for the `Ready`s of all regions of a round |
 //! | [`apply`] | committed entries become data, with the apply state in the same batch |
+//! | [`worker`] | what takes long, in the background: deleting compacted log entries |
+//! | [`epoch`] | which part of a region's epoch each command is checked against |
 //! | [`store`] | the store itself: identity, first regions, loading of the peers at start |
 //!
-//! Simplified for now: the peers of a region are those of its bootstrap; log compaction, snapshots, splits and membership
-//! changes are not here yet.
+//! Simplified for now: the peers of a region are those of its bootstrap; snapshots, splits and membership changes are not here
+//! yet, so the log is compacted only as far as every member has it.
 
 pub mod apply;
 pub mod batch;
 pub mod command;
 pub mod config;
 pub mod env;
+pub mod epoch;
 pub mod error;
 pub mod keys;
 pub mod log_writer;
@@ -47,9 +50,12 @@ pub mod poller;
 pub mod region;
 pub mod store;
 pub mod threads;
+pub mod worker;
 
 pub use batch::Router;
-pub use command::{ReadCallback, ReadCommand, RegionSnapshot, RequestHeader, WriteCallback, WriteCommand};
+pub use command::{
+    AdminCallback, AdminCommand, ReadCallback, ReadCommand, RegionSnapshot, RequestHeader, WriteCallback, WriteCommand,
+};
 pub use config::Config;
 pub use env::{Engines, SchedulerLink, Transport};
 pub use error::{Error, Result};

@@ -1,9 +1,12 @@
 //! What the stages tell each other.
 
-use proto::{eraftpb::Entry, raft_serverpb::RaftMessage};
+use proto::{
+    eraftpb::Entry,
+    raft_serverpb::{RaftMessage, RaftTruncatedState},
+};
 
 use crate::{
-    command::{ReadCommand, WriteCallback, WriteCommand},
+    command::{AdminCallback, AdminCommand, ReadCommand, WriteCallback, WriteCommand},
     error::Error,
 };
 
@@ -15,6 +18,8 @@ pub enum PeerMessage<S> {
     Write(WriteCommand),
     /// From a client.
     Read(ReadCommand<S>),
+    /// From an operator, or from the scheduler.
+    Admin(Box<AdminCommand>),
     /// From the log writer: all `Ready`s up to this number are on disk.
     Persisted {
         /// Number of the last of them.
@@ -22,6 +27,11 @@ pub enum PeerMessage<S> {
     },
     /// From the apply worker.
     Applied(Applied),
+    /// From a background worker: the log entries before this index are deleted.
+    LogDeleted {
+        /// The index.
+        to: u64,
+    },
     /// From the transport: messages to this store were lost.
     Unreachable {
         /// The store.
@@ -35,9 +45,11 @@ impl<S> PeerMessage<S> {
         match self {
             PeerMessage::Write(command) => (command.callback)(Err(reason)),
             PeerMessage::Read(command) => (command.callback)(Err(reason)),
+            PeerMessage::Admin(command) => (command.callback)(Err(reason)),
             PeerMessage::Raft(_)
             | PeerMessage::Persisted { .. }
             | PeerMessage::Applied(_)
+            | PeerMessage::LogDeleted { .. }
             | PeerMessage::Unreachable { .. } => {}
         }
     }
@@ -49,23 +61,35 @@ pub enum StoreMessage {
     Raft(Box<RaftMessage>),
 }
 
-/// The waiting clients of one entry.
+/// Who waits for an entry.
+pub enum Waiting {
+    /// Nobody: the peer proposed it for itself.
+    Nobody,
+    /// The clients whose writes were joined into it, each with its number of requests.
+    Writes(Vec<(usize, WriteCallback)>),
+    /// Whoever gave the admin command.
+    Admin(AdminCallback),
+}
+
+impl Waiting {
+    /// Answers everybody with an error.
+    pub fn refuse(self, error: impl Fn() -> Error) {
+        match self {
+            Waiting::Nobody => {}
+            Waiting::Writes(callbacks) => callbacks.into_iter().for_each(|(_, callback)| callback(Err(error()))),
+            Waiting::Admin(callback) => callback(Err(error())),
+        }
+    }
+}
+
+/// A proposed entry and who waits for it.
 pub struct Proposal {
     /// Index of the entry.
     pub index: u64,
     /// Term in which it was proposed. An entry of another term at this index is somebody else's.
     pub term: u64,
-    /// The clients whose writes were joined into it, each with its number of requests.
-    pub callbacks: Vec<(usize, WriteCallback)>,
-}
-
-impl Proposal {
-    /// Answers all clients of the entry with an error.
-    pub fn refuse(self, error: impl Fn() -> Error) {
-        for (_, callback) in self.callbacks {
-            callback(Err(error()));
-        }
-    }
+    /// Who waits.
+    pub waiting: Waiting,
 }
 
 /// Committed entries of one region for the apply worker.
@@ -83,4 +107,13 @@ pub struct ApplyTask {
 pub struct Applied {
     /// All entries up to this index are applied.
     pub index: u64,
+    /// What admin commands among them have changed, in order. It is written to the engine by now.
+    pub results: Vec<ApplyResult>,
+}
+
+/// What an applied admin command means for the peer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ApplyResult {
+    /// The log begins behind this entry now.
+    LogCompacted(RaftTruncatedState),
 }

@@ -65,6 +65,8 @@ metrics! {
     entries_applied,
     /// Batches written to the kv engine by apply.
     apply_batches,
+    /// Entries that left the raft log by compaction.
+    entries_compacted,
     /// Times a peer of this store became leader.
     elections_won,
 }

@@ -19,6 +19,7 @@ use crate::{
     log_writer::{LogWriter, PersistTask},
     message::{ApplyTask, PeerMessage},
     peer::{Effects, Peer},
+    worker::Task,
 };
 
 /// Where write tasks go.
@@ -27,6 +28,15 @@ pub enum PersistRoute<E: Engine, T: Transport> {
     Stage(Sender<PersistTask>),
     /// Nowhere: the poller writes them itself at the end of its round.
     Inline(LogWriter<E, T>),
+}
+
+/// The stages behind the raft stage.
+#[derive(Clone)]
+pub struct Downstream {
+    /// The apply workers' queues; a region always goes to the same one.
+    pub apply: Vec<Sender<ApplyTask>>,
+    /// The queue of the background workers.
+    pub background: Sender<Task>,
 }
 
 /// What a round came to.
@@ -44,7 +54,7 @@ pub struct RaftPoller<E: Engine, T: Transport> {
     ready: Receiver<Ready<E>>,
     transport: T,
     persist: PersistRoute<E, T>,
-    apply: Vec<Sender<ApplyTask>>,
+    downstream: Downstream,
     scheduler: Arc<dyn SchedulerLink>,
     max_regions: usize,
     max_messages: usize,
@@ -59,12 +69,12 @@ impl<E: Engine, T: Transport> RaftPoller<E, T> {
         ready: Receiver<Ready<E>>,
         transport: T,
         persist: PersistRoute<E, T>,
-        apply: Vec<Sender<ApplyTask>>,
+        downstream: Downstream,
         scheduler: Arc<dyn SchedulerLink>,
     ) -> Self {
         let (max_regions, max_messages) = (config.regions_per_round, config.messages_per_round);
         let write_tasks = Vec::new();
-        RaftPoller { router, ready, transport, persist, apply, scheduler, max_regions, max_messages, write_tasks }
+        RaftPoller { router, ready, transport, persist, downstream, scheduler, max_regions, max_messages, write_tasks }
     }
 
     /// Where the ready mailboxes come from, for the driver to wait on.
@@ -134,7 +144,7 @@ impl<E: Engine, T: Transport> RaftPoller<E, T> {
         }
         for _ in 0..self.max_messages {
             let Some(message) = taken.mailbox.pop() else { break };
-            taken.machine.on_message(message);
+            taken.machine.on_message(message, &mut effects);
         }
         taken.machine.finish_round(&mut effects)?;
         self.carry_out(effects);
@@ -146,9 +156,9 @@ impl<E: Engine, T: Transport> RaftPoller<E, T> {
             self.transport.send(message);
         }
         for task in effects.apply {
-            let worker = task.region_id as usize % self.apply.len();
+            let worker = task.region_id as usize % self.downstream.apply.len();
             // A worker that has stopped after an error has told the driver; nothing can be applied any more.
-            let _ = self.apply[worker].send(task);
+            let _ = self.downstream.apply[worker].send(task);
         }
         match &self.persist {
             PersistRoute::Stage(writer) => {
@@ -157,6 +167,9 @@ impl<E: Engine, T: Transport> RaftPoller<E, T> {
                 }
             }
             PersistRoute::Inline(_) => self.write_tasks.extend(effects.persist),
+        }
+        for task in effects.tasks {
+            let _ = self.downstream.background.send(task); // as above
         }
         for heartbeat in effects.heartbeats {
             self.scheduler.region_heartbeat(heartbeat);

@@ -1,4 +1,4 @@
-//! Rules about regions and their epochs, as pure functions.
+//! Rules about regions, as pure functions.
 
 use bytes::Bytes;
 use proto::metapb::{Peer, Region, RegionEpoch};
@@ -42,17 +42,6 @@ pub fn check_range(region: &Region, start: &Bytes, end: &Bytes) -> Result<()> {
     Ok(())
 }
 
-/// Checks the version of a read or write: equality, both ways (the epoch table of the design).
-///
-/// # Errors
-/// [`Error::EpochNotMatch`] with the region as it is now.
-pub fn check_version(region: &Region, sent: &RegionEpoch) -> Result<()> {
-    if region.region_epoch.is_some_and(|current| current.version == sent.version) {
-        return Ok(());
-    }
-    Err(Error::EpochNotMatch { current: vec![region.clone()] })
-}
-
 /// The peer of a region on a store.
 pub fn peer_on_store(region: &Region, store_id: u64) -> Option<&Peer> {
     region.peers.iter().find(|p| p.store_id == store_id)
@@ -92,17 +81,5 @@ mod tests {
             assert!(matches!(check_range(&r, &b(start), &end), Err(Error::KeyNotInRegion { .. })));
         }
         assert!(check_range(&region(b"", b""), &b(b""), &b(b"")).is_ok());
-    }
-
-    #[test]
-    fn versions_are_compared_for_equality_both_ways() {
-        let r = region(b"", b"");
-        assert!(check_version(&r, &RegionEpoch { conf_ver: 9, version: 3 }).is_ok());
-        for version in [2, 4] {
-            let sent = RegionEpoch { conf_ver: 1, version };
-            assert!(
-                matches!(check_version(&r, &sent), Err(Error::EpochNotMatch { current }) if current == [r.clone()])
-            );
-        }
     }
 }

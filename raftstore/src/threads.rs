@@ -21,6 +21,7 @@ use crate::{
     log_writer::LogWriter,
     poller::{RaftPoller, Round},
     store::StoreParts,
+    worker::Worker,
 };
 
 /// A store whose stages run on threads.
@@ -48,6 +49,9 @@ pub fn start<E: Engine, T: Transport>(
     let watch = Watch { report, logger: logger.clone() };
     for (i, worker) in parts.apply_workers.into_iter().enumerate() {
         others.push(watch.spawn(format!("apply-{i}"), "apply", || run_apply(worker))?);
+    }
+    for (i, worker) in parts.workers.into_iter().enumerate() {
+        others.push(watch.spawn(format!("worker-{i}"), "background", || run_worker(worker))?);
     }
     if let Some(writer) = parts.log_writer {
         others.push(watch.spawn("log-writer".to_owned(), "log writer", || run_log_writer(writer))?);
@@ -105,6 +109,14 @@ fn run_log_writer<E: Engine, T: Transport>(mut writer: LogWriter<E, T>) -> Resul
 }
 
 fn run_apply<E: Engine>(mut worker: ApplyWorker<E>) -> Result<()> {
+    let tasks = worker.tasks().clone();
+    while let Ok(first) = tasks.recv() {
+        worker.round_from(first)?;
+    }
+    Ok(())
+}
+
+fn run_worker<E: Engine>(mut worker: Worker<E>) -> Result<()> {
     let tasks = worker.tasks().clone();
     while let Ok(first) = tasks.recv() {
         worker.round_from(first)?;

@@ -18,6 +18,7 @@ fn three_stores_hold_every_rule_for_two_hundred_seeds() {
     assert!(unknown > 200, "{totals:?}");
     assert!(totals.crashes > 200, "{totals:?}");
     assert!(totals.lost > 200 * 10, "{totals:?}");
+    assert!(totals.background_tasks > 200 * 10, "logs have to be compacted: {totals:?}");
 }
 
 #[test]
@@ -69,6 +70,12 @@ fn a_forgotten_vote_is_noticed() {
 fn entries_that_are_applied_twice_are_noticed() {
     let lies = Lies { kv: Some(DiskLie::ForgetApplyState), ..Lies::default() };
     assert_eq!(noticed("forget-apply-state", lies, None, 3), "R-APPLY-SAME");
+}
+
+#[test]
+fn logs_deleted_before_the_apply_state_is_durable_are_noticed() {
+    let lies = Lies { kv: Some(DiskLie::BarrierWithoutSyncing), ..Lies::default() };
+    assert_eq!(noticed("barrier-without-syncing", lies, None, 3), "WRITE-ORDER");
 }
 
 #[test]

@@ -8,31 +8,42 @@ use proto::{
 };
 use storage::{Cf, CompareAndSwap, Engine};
 
-use super::{ApplyRegion, ApplyWorker, put_apply_state};
+use super::{ApplyRegion, ApplyWorker, Outcome, put_apply_state};
 use crate::{
+    epoch::EpochRule,
     error::{Error, Result},
     peer::propose::check_requests,
-    region,
 };
 
 impl<E: Engine> ApplyWorker<E> {
     /// Executes an entry into the batch.
     ///
     /// The outer error is fatal; the inner one is the outcome of the entry, the same on all replicas: it has changed nothing.
-    pub(super) fn execute(&mut self, region: &ApplyRegion, entry: &Entry) -> Result<Result<Vec<Response>>> {
+    pub(super) fn execute(&mut self, region: &mut ApplyRegion, entry: &Entry) -> Result<Result<Outcome>> {
         if entry.data.is_empty() {
-            return Ok(Ok(Vec::new())); // a new leader's own entry
+            return Ok(Ok(Outcome::Written(Vec::new()))); // a new leader's own entry
         }
         if entry.entry_type() != EntryType::EntryNormal {
             return Err(corrupted(region, entry, "changes of members are not known to this version"));
         }
         let command = RaftCmdRequest::decode(entry.data.clone())
             .map_err(|e| corrupted(region, entry, &format!("does not decode: {e}")))?;
-        if let Err(error) = check(region, &command) {
+        let rule = match &command.admin_request {
+            None => EpochRule::DATA,
+            Some(admin) => EpochRule::of_admin(admin)
+                .ok_or_else(|| corrupted(region, entry, "the admin command is not known to this version"))?,
+        };
+        if let Err(error) = check(region, &command, rule) {
             return Ok(Err(error));
         }
+        if let Some(admin) = command.admin_request {
+            let before = region.region.region_epoch.unwrap_or_default();
+            let response = self.execute_admin(region, entry, admin)?;
+            rule.assert_moved(&before, &region.region.region_epoch.unwrap_or_default(), region.region.id);
+            return Ok(Ok(Outcome::Changed(Box::new(response))));
+        }
         let responses = command.requests.into_iter().map(|r| self.execute_request(region, r));
-        Ok(Ok(responses.collect::<Result<_>>()?))
+        Ok(Ok(Outcome::Written(responses.collect::<Result<_>>()?)))
     }
 
     fn execute_request(&mut self, region: &ApplyRegion, request: Request) -> Result<Response> {
@@ -83,9 +94,9 @@ impl<E: Engine> ApplyWorker<E> {
 }
 
 /// The checks of an entry, made again now that its place in the order is fixed (invariants S-EPOCH-APPLY, S-KEY-APPLY).
-fn check(region: &ApplyRegion, command: &RaftCmdRequest) -> Result<()> {
+fn check(region: &ApplyRegion, command: &RaftCmdRequest, rule: EpochRule) -> Result<()> {
     let sent = command.header.as_ref().and_then(|h| h.region_epoch).unwrap_or_default();
-    region::check_version(&region.region, &sent)?;
+    rule.check(&region.region, &sent)?;
     check_requests(&region.region, &command.requests)
 }
 
@@ -95,6 +106,6 @@ fn column_family(name: &str) -> Result<Cf> {
         .ok_or_else(|| Error::Corrupted(format!("a raft entry is for column family {name:?}")))
 }
 
-fn corrupted(region: &ApplyRegion, entry: &Entry, what: &str) -> Error {
+pub(super) fn corrupted(region: &ApplyRegion, entry: &Entry, what: &str) -> Error {
     Error::Corrupted(format!("region {} entry {} of term {}: {what}", region.region.id, entry.index, entry.term))
 }

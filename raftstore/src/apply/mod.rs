@@ -6,6 +6,7 @@
 //!
 //! Order in a round: the batch is written, then clients are answered, then the peers are told.
 
+mod admin;
 mod execute;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -14,17 +15,17 @@ use crossbeam_channel::Receiver;
 use prost::Message;
 use proto::{
     metapb::Region,
-    raft_cmdpb::Response,
+    raft_cmdpb::{AdminResponse, Response},
     raft_serverpb::{RaftApplyState, RegionLocalState},
 };
 use storage::{Cf, Durability, Engine, WriteBatch};
 
 use crate::{
     batch::Router,
-    command::WriteCallback,
+    command::{AdminCallback, WriteCallback},
     error::{Error, Result},
     keys,
-    message::{Applied, ApplyTask, PeerMessage},
+    message::{Applied, ApplyResult, ApplyTask, PeerMessage, Waiting},
     metrics::Metrics,
     peer_storage::read,
 };
@@ -36,13 +37,23 @@ const TASKS_PER_ROUND: usize = 256;
 struct ApplyRegion {
     region: Region,
     state: RaftApplyState,
+    /// What the peer has to be told besides the applied index.
+    results: Vec<ApplyResult>,
     changed: bool,
 }
 
-/// A client whose write is in the batch that is being made.
-struct Answer {
-    callback: WriteCallback,
-    result: Result<Vec<Response>>,
+/// What an entry came to.
+enum Outcome {
+    /// Data was written; one response for each request.
+    Written(Vec<Response>),
+    /// An admin command was carried out.
+    Changed(Box<AdminResponse>),
+}
+
+/// Somebody whose entry is in the batch that is being made.
+enum Answer {
+    Write(WriteCallback, Result<Vec<Response>>),
+    Admin(AdminCallback, Result<Box<AdminResponse>>),
 }
 
 /// See the module.
@@ -110,7 +121,7 @@ impl<E: Engine> ApplyWorker<E> {
             read(&self.kv, Cf::Raft, &keys::region_state(region_id))?.ok_or_else(|| missing("region state"))?;
         let state = read(&self.kv, Cf::Raft, &keys::apply_state(region_id))?.ok_or_else(|| missing("apply state"))?;
         let region = local.region.ok_or_else(|| missing("region in its region state"))?;
-        Ok(ApplyRegion { region, state, changed: false })
+        Ok(ApplyRegion { region, state, results: Vec::new(), changed: false })
     }
 
     fn apply_entries(&mut self, region: &mut ApplyRegion, task: ApplyTask) -> Result<()> {
@@ -124,31 +135,38 @@ impl<E: Engine> ApplyWorker<E> {
                 region.region.id,
                 entry.index
             );
-            let callbacks = proposals.next_if(|p| p.index == entry.index).map(|p| p.callbacks).unwrap_or_default();
+            let waiting = proposals.next_if(|p| p.index == entry.index).map_or(Waiting::Nobody, |p| p.waiting);
             let outcome = self.execute(region, &entry)?;
             region.state.applied_index = entry.index;
             region.changed = true;
             self.metrics.entries_applied.inc();
-            self.answer(callbacks, outcome);
+            self.answer(waiting, outcome);
         }
         Ok(())
         // lab:end
     }
 
-    /// Deals the outcome of an entry out to the clients whose writes were joined into it.
-    fn answer(&mut self, callbacks: Vec<(usize, WriteCallback)>, outcome: Result<Vec<Response>>) {
-        match outcome {
-            Ok(responses) => {
+    /// Deals the outcome of an entry out to those who wait for it.
+    fn answer(&mut self, waiting: Waiting, outcome: Result<Outcome>) {
+        match (waiting, outcome) {
+            (Waiting::Nobody, _) => {}
+            (Waiting::Writes(callbacks), Ok(Outcome::Written(responses))) => {
                 let mut responses = responses.into_iter();
                 for (requests, callback) in callbacks {
-                    let result = Ok(responses.by_ref().take(requests).collect());
-                    self.answers.push(Answer { callback, result });
+                    self.answers.push(Answer::Write(callback, Ok(responses.by_ref().take(requests).collect())));
                 }
             }
-            Err(error) => {
+            (Waiting::Writes(callbacks), Err(error)) => {
                 for (_, callback) in callbacks {
-                    self.answers.push(Answer { callback, result: Err(error.for_another_client()) });
+                    self.answers.push(Answer::Write(callback, Err(error.for_another_client())));
                 }
+            }
+            (Waiting::Admin(callback), Ok(Outcome::Changed(response))) => {
+                self.answers.push(Answer::Admin(callback, Ok(response)));
+            }
+            (Waiting::Admin(callback), Err(error)) => self.answers.push(Answer::Admin(callback, Err(error))),
+            (Waiting::Writes(_), Ok(Outcome::Changed(_))) | (Waiting::Admin(_), Ok(Outcome::Written(_))) => {
+                panic!("invariant S-CB-ONCE: an entry is not the one that somebody waits for at its index and term")
             }
         }
     }
@@ -163,7 +181,10 @@ impl<E: Engine> ApplyWorker<E> {
             self.metrics.apply_batches.inc();
         }
         for answer in self.answers.drain(..) {
-            (answer.callback)(answer.result);
+            match answer {
+                Answer::Write(callback, result) => callback(result),
+                Answer::Admin(callback, result) => callback(result.map(|response| *response)),
+            }
         }
         Ok(())
     }
@@ -171,7 +192,7 @@ impl<E: Engine> ApplyWorker<E> {
     fn report(&mut self) {
         for (id, region) in self.regions.iter_mut().filter(|(_, r)| r.changed) {
             region.changed = false;
-            let applied = Applied { index: region.state.applied_index };
+            let applied = Applied { index: region.state.applied_index, results: std::mem::take(&mut region.results) };
             // A region that is gone meanwhile no longer cares.
             let _ = self.router.report(*id, PeerMessage::Applied(applied));
         }

@@ -13,7 +13,7 @@ use storage::Engine;
 
 use super::mailbox::{Full, Mailbox};
 use crate::{
-    command::{ReadCommand, WriteCommand},
+    command::{AdminCommand, ReadCommand, WriteCommand},
     error::{Error, Result},
     message::{PeerMessage, StoreMessage},
     metrics::Metrics,
@@ -110,6 +110,11 @@ impl<E: Engine> Router<E> {
     /// Reads from a region; its callback gets every answer, also that of a refusal.
     pub fn read(&self, command: ReadCommand<E::Snapshot>) {
         self.send_command(command.header.region_id, PeerMessage::Read(command));
+    }
+
+    /// Proposes a change of a region itself; its callback gets every answer, also that of a refusal.
+    pub fn admin(&self, command: AdminCommand) {
+        self.send_command(command.header.region_id, PeerMessage::Admin(Box::new(command)));
     }
 
     fn send_command(&self, region_id: u64, message: PeerMessage<E::Snapshot>) {

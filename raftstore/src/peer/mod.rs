@@ -7,13 +7,19 @@
 //! | file | what it decides |
 //! |---|---|
 //! | `propose.rs` | which writes may become log entries, and how waiting ones are joined |
+//! | `admin.rs` | which admin commands may become log entries |
+//! | `log_gc.rs` | when the log is compacted |
 //! | `read.rs` | when a read may be answered, and from which snapshot |
 //! | `ready.rs` | what a `Ready` of raft-core turns into |
+//! | `ticks.rs` | what happens from time to time |
 
+mod admin;
+mod log_gc;
 pub(crate) mod propose;
 mod read;
 mod ready;
 mod status;
+mod ticks;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -26,18 +32,21 @@ use slog::{Logger, debug, o};
 use storage::Engine;
 
 pub use status::PeerStatus;
+pub use ticks::PeerTick;
 
-use self::{propose::WaitingWrites, read::ReadQueue};
+use self::{log_gc::LogGc, propose::WaitingWrites, read::ReadQueue, ticks::Ticks};
 use crate::{
     command::RequestHeader,
     config::Config,
     env::Engines,
+    epoch::{ChangesInFlight, EpochRule},
     error::{Error, Result},
     log_writer::PersistTask,
-    message::{ApplyTask, PeerMessage, Proposal},
+    message::{Applied, ApplyResult, ApplyTask, PeerMessage, Proposal},
     metrics::Metrics,
     peer_storage::PeerStorage,
     region,
+    worker::Task,
 };
 
 /// What a peer wants done, collected over one round.
@@ -49,6 +58,8 @@ pub struct Effects {
     pub persist: Vec<PersistTask>,
     /// What has to be applied, in order.
     pub apply: Vec<ApplyTask>,
+    /// What has to be done in the background.
+    pub tasks: Vec<Task>,
     /// Reports to the scheduler.
     pub heartbeats: Vec<proto::pdpb::RegionHeartbeatRequest>,
     /// What people may see of the peer.
@@ -81,14 +92,16 @@ pub struct Peer<E: Engine> {
     writes: WaitingWrites,
     /// Proposed and neither applied nor known to be lost, ordered by index.
     proposals: VecDeque<Proposal>,
+    changes: ChangesInFlight,
     reads: ReadQueue<E::Snapshot>,
+    log_gc: LogGc,
     /// Number of the last `Ready` that was handed to the log writer.
     last_ready: u64,
     /// Number of the last `Ready` known to be on disk.
     persisted_ready: u64,
     /// All entries up to here are applied.
     applied: u64,
-    ticks: u64,
+    ticks: Ticks,
 }
 
 impl<E: Engine> Peer<E> {
@@ -111,16 +124,18 @@ impl<E: Engine> Peer<E> {
             role: node.raft.role(),
             leader_id: 0,
             term: node.raft.term(),
+            ticks: Ticks::new(region.id),
             region: Arc::new(region),
             peer,
             node,
             writes: WaitingWrites::default(),
             proposals: VecDeque::new(),
+            changes: ChangesInFlight::default(),
             reads: ReadQueue::default(),
+            log_gc: LogGc::default(),
             last_ready: 0,
             persisted_ready: 0,
             applied,
-            ticks: 0,
             context,
         })
     }
@@ -150,17 +165,15 @@ impl<E: Engine> Peer<E> {
     }
 
     /// Handles one message. What follows from it is done by [`Peer::finish_round`].
-    pub fn on_message(&mut self, message: PeerMessage<E::Snapshot>) {
+    pub fn on_message(&mut self, message: PeerMessage<E::Snapshot>, effects: &mut Effects) {
         match message {
             PeerMessage::Raft(message) => self.on_raft_message(*message),
             PeerMessage::Write(command) => self.on_write(command),
             PeerMessage::Read(command) => self.on_read(command),
+            PeerMessage::Admin(command) => self.on_admin(*command),
             PeerMessage::Persisted { ready } => self.on_persisted(ready),
-            PeerMessage::Applied(applied) => {
-                self.applied = applied.index;
-                self.node.mut_store().set_applied(applied.index);
-                self.node.advance_apply_to(applied.index);
-            }
+            PeerMessage::Applied(applied) => self.on_applied(applied, effects),
+            PeerMessage::LogDeleted { to } => self.on_log_deleted(to, effects),
             PeerMessage::Unreachable { store_id } => {
                 if let Some(peer) = region::peer_on_store(&self.region, store_id) {
                     self.node.report_unreachable(peer.id);
@@ -185,6 +198,18 @@ impl<E: Engine> Peer<E> {
         }
     }
 
+    fn on_applied(&mut self, applied: Applied, effects: &mut Effects) {
+        self.applied = applied.index;
+        self.node.mut_store().set_applied(applied.index);
+        self.node.advance_apply_to(applied.index);
+        for result in applied.results {
+            match result {
+                ApplyResult::LogCompacted(truncated) => self.on_log_compacted(truncated, effects),
+            }
+        }
+        self.changes.applied_to(applied.index);
+    }
+
     fn on_persisted(&mut self, ready: u64) {
         assert!(
             ready <= self.last_ready,
@@ -199,12 +224,17 @@ impl<E: Engine> Peer<E> {
 
     /// One tick of the raft clock.
     pub fn on_tick(&mut self, effects: &mut Effects) {
-        self.ticks += 1;
-        self.node.tick();
-        self.node.mut_store().on_tick();
-        self.expire_waiting_reads();
-        if self.is_leader() && self.ticks.is_multiple_of(self.context.config.region_heartbeat_ticks) {
-            effects.heartbeats.push(self.heartbeat());
+        for tick in self.ticks.advance(&self.context.config) {
+            match tick {
+                PeerTick::Raft => {
+                    self.node.tick();
+                    self.node.mut_store().on_tick();
+                    self.expire_waiting_reads();
+                }
+                PeerTick::RegionHeartbeat if self.is_leader() => effects.heartbeats.push(self.heartbeat()),
+                PeerTick::RegionHeartbeat => {}
+                PeerTick::LogGc => self.on_log_gc_tick(),
+            }
         }
         effects.statuses.push(self.status());
     }
@@ -223,7 +253,7 @@ impl<E: Engine> Peer<E> {
     }
 
     /// The checks that every request has to pass, in the order in which TiKV makes them.
-    fn check_header(&self, header: &RequestHeader) -> Result<()> {
+    fn check_header(&self, header: &RequestHeader, rule: EpochRule) -> Result<()> {
         if header.peer.store_id != 0 {
             if header.peer.store_id != self.context.store_id {
                 return Err(Error::StoreNotMatch { request: header.peer.store_id, actual: self.context.store_id });
@@ -239,7 +269,7 @@ impl<E: Engine> Peer<E> {
         if header.term != 0 && header.term != self.term {
             return Err(Error::StaleCommand);
         }
-        region::check_version(&self.region, &header.epoch)
+        rule.check(&self.region, &header.epoch)
     }
 
     fn not_leader(&self) -> Error {

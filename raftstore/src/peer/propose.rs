@@ -13,8 +13,9 @@ use storage::Engine;
 use super::Peer;
 use crate::{
     command::{WriteCallback, WriteCommand},
+    epoch::EpochRule,
     error::{Error, Result},
-    message::Proposal,
+    message::{Proposal, Waiting},
     region,
 };
 
@@ -47,7 +48,7 @@ impl<E: Engine> Peer<E> {
     }
 
     fn check_write(&self, command: &WriteCommand, bytes: usize) -> Result<()> {
-        self.check_header(&command.header)?;
+        self.check_header(&command.header, EpochRule::DATA)?;
         check_requests(&self.region, &command.requests)?;
         let config = &self.context.config;
         if bytes as u64 > config.max_entry_bytes {
@@ -63,7 +64,8 @@ impl<E: Engine> Peer<E> {
     /// Proposes the writes that wait, unless enough is on its way already.
     pub(super) fn propose_waiting_writes(&mut self) {
         let in_flight = self.last_ready - self.persisted_ready;
-        let must_wait = in_flight >= self.context.config.max_readies_in_flight as u64;
+        let must_wait = in_flight >= self.context.config.max_readies_in_flight as u64
+            || self.changes.overtaking(EpochRule::DATA).is_some();
         if self.writes.commands.is_empty() || must_wait || self.proposals.len() >= MAX_PROPOSALS {
             return;
         }
@@ -72,7 +74,7 @@ impl<E: Engine> Peer<E> {
         let mut bytes = 0;
         for command in waiting.commands {
             // What was checked when the command came in may have changed while it waited.
-            if let Err(error) = self.check_header(&command.header) {
+            if let Err(error) = self.check_header(&command.header, EpochRule::DATA) {
                 (command.callback)(Err(error));
                 continue;
             }
@@ -109,17 +111,17 @@ impl<E: Engine> Peer<E> {
             Ok((index, term)) => {
                 self.context.metrics.writes_proposed.add(writes);
                 self.context.metrics.entries_proposed.inc();
-                self.proposals.push_back(Proposal { index, term, callbacks: joined.callbacks });
+                self.proposals.push_back(Proposal { index, term, waiting: Waiting::Writes(joined.callbacks) });
             }
             Err(error) => {
                 self.context.metrics.commands_refused.add(writes);
-                Proposal { index: 0, term: 0, callbacks: joined.callbacks }.refuse(|| self.proposal_error(&error));
+                Waiting::Writes(joined.callbacks).refuse(|| self.proposal_error(&error));
             }
         }
         // lab:end
     }
 
-    fn proposal_error(&self, error: &raft_core::Error) -> Error {
+    pub(super) fn proposal_error(&self, error: &raft_core::Error) -> Error {
         match error {
             raft_core::Error::NotLeader { .. } => self.not_leader(),
             _ => Error::ServerIsBusy { reason: format!("region {}: {error}", self.region.id) },
@@ -147,7 +149,7 @@ impl<E: Engine> Peer<E> {
                 if (proposal.index, proposal.term) == (entry.index, entry.term) {
                     won.push(proposal);
                 } else {
-                    proposal.refuse(|| Error::StaleCommand);
+                    proposal.waiting.refuse(|| Error::StaleCommand);
                 }
             }
         }

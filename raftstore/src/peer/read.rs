@@ -18,8 +18,9 @@ use storage::{Cf, Engine, Reader};
 use super::Peer;
 use crate::{
     command::{ReadCommand, RegionSnapshot},
+    epoch::EpochRule,
     error::{Error, Result},
-    keys, region,
+    keys,
 };
 
 /// Read rounds of a region that may be under way at once. Reads that come meanwhile share the next one.
@@ -55,13 +56,14 @@ impl<S> Default for ReadQueue<S> {
 
 impl<E: Engine> Peer<E> {
     pub(super) fn on_read(&mut self, command: ReadCommand<E::Snapshot>) {
-        let checked = self.check_header(&command.header).and_then(|()| match self.reads.waiting.len() {
-            0..MAX_WAITING => Ok(()),
-            _ => Err(Error::ServerIsBusy { reason: format!("too many reads wait in region {}", self.region.id) }),
-        });
+        let checked =
+            self.check_header(&command.header, EpochRule::DATA).and_then(|()| match self.reads.waiting.len() {
+                0..MAX_WAITING => Ok(()),
+                _ => Err(Error::ServerIsBusy { reason: format!("too many reads wait in region {}", self.region.id) }),
+            });
         match checked {
             Ok(()) => {
-                let deadline = self.ticks + self.context.config.read_wait_ticks;
+                let deadline = self.ticks.now() + self.context.config.read_wait_ticks;
                 self.reads.waiting.push(Waiting { command, deadline });
             }
             Err(error) => {
@@ -110,7 +112,7 @@ impl<E: Engine> Peer<E> {
         let snapshot = self.context.engines.kv.snapshot();
         let region = Arc::new(region_in(&snapshot, self.region.id)?);
         for command in answered.into_iter().flat_map(|r| r.commands) {
-            let checked = region::check_version(&region, &command.header.epoch);
+            let checked = EpochRule::DATA.check(&region, &command.header.epoch);
             self.context.metrics.reads_served.inc();
             (command.callback)(checked.map(|()| RegionSnapshot { snapshot: snapshot.clone(), region: region.clone() }));
         }
@@ -120,7 +122,7 @@ impl<E: Engine> Peer<E> {
 
     /// Refuses the reads that have waited too long for a leader that is ready.
     pub(super) fn expire_waiting_reads(&mut self) {
-        let now = self.ticks;
+        let now = self.ticks.now();
         let expired: Vec<_> = self.reads.waiting.extract_if(.., |w| w.deadline <= now).collect();
         for read in expired {
             let reason = "the leader has not committed in its own term yet".to_owned();

@@ -40,6 +40,7 @@ impl<E: Engine> Peer<E> {
         self.role = soft_state.role;
         self.leader_id = soft_state.leader_id;
         if was_leader && !self.is_leader() {
+            self.changes.clear();
             self.refuse_waiting_writes();
             self.refuse_reads();
         }

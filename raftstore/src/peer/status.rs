@@ -19,6 +19,8 @@ pub struct PeerStatus {
     pub leader: Option<metapb::Peer>,
     /// Its term.
     pub term: u64,
+    /// Last index that is no longer in its log.
+    pub truncated: u64,
     /// Last index known to be committed.
     pub commit: u64,
     /// Last index applied.
@@ -35,6 +37,7 @@ impl<E: Engine> Peer<E> {
             role: self.role,
             leader: self.region.peers.iter().find(|p| p.id == self.leader_id).copied(),
             term: self.term,
+            truncated: self.node.store().truncated().index,
             commit: self.node.raft.committed(),
             applied: self.applied,
             last: self.node.raft.last_index(),

@@ -79,10 +79,15 @@ impl EntryCache {
         if !std::mem::replace(&mut self.idle, true) {
             return;
         }
-        while self.first_index().is_some_and(|first| first <= applied) {
+        self.evict_to(applied);
+        self.entries.shrink_to_fit();
+    }
+
+    /// Drops the entries up to `index`.
+    pub(super) fn evict_to(&mut self, index: u64) {
+        while self.first_index().is_some_and(|first| first <= index) {
             self.pop_front();
         }
-        self.entries.shrink_to_fit();
     }
 }
 

@@ -116,6 +116,20 @@ impl<E: Engine> PeerStorage<E> {
         // lab:end
     }
 
+    /// Notes that compaction was applied: nobody asks for the entries up to `truncated` any more.
+    pub fn compact(&mut self, truncated: RaftTruncatedState) {
+        assert!(
+            self.truncated.index < truncated.index && truncated.index <= self.applied,
+            "invariant R-ORDER: region {}: compaction to {} with the log truncated at {} and applied up to {}",
+            self.region_id,
+            truncated.index,
+            self.truncated.index,
+            self.applied
+        );
+        self.truncated = truncated;
+        self.cache.evict_to(truncated.index);
+    }
+
     /// Lets the cache of an idle region go: entries that are applied and were not asked for since the last tick.
     pub fn on_tick(&mut self) {
         self.cache.evict_idle(self.applied);

@@ -25,7 +25,8 @@ use crate::{
     metrics::Metrics,
     peer::{Peer, PeerContext},
     peer_storage::decode,
-    poller::{PersistRoute, RaftPoller},
+    poller::{Downstream, PersistRoute, RaftPoller},
+    worker::Worker,
 };
 
 /// How the stages of a store are laid out.
@@ -37,11 +38,13 @@ pub struct Layout {
     pub apply_workers: usize,
     /// Write the raft log in a stage of its own. Without, each poller writes at the end of its round.
     pub log_writer: bool,
+    /// Background workers, at least 1. They share one queue.
+    pub background_workers: usize,
 }
 
 impl Default for Layout {
     fn default() -> Self {
-        Layout { pollers: 1, apply_workers: 1, log_writer: true }
+        Layout { pollers: 1, apply_workers: 1, log_writer: true, background_workers: 2 }
     }
 }
 
@@ -55,6 +58,8 @@ pub struct StoreParts<E: Engine, T: Transport> {
     pub log_writer: Option<LogWriter<E, T>>,
     /// The apply stage.
     pub apply_workers: Vec<ApplyWorker<E>>,
+    /// The background workers.
+    pub workers: Vec<Worker<E>>,
 }
 
 /// Loads the store whose data is in `engines` and makes its stages.
@@ -87,6 +92,11 @@ pub fn build<E: Engine, T: Transport>(
             (sender, ApplyWorker::new(engines.kv.clone(), router.clone(), tasks))
         })
         .unzip();
+    let (background, background_tasks) = unbounded();
+    let workers = (0..layout.background_workers.max(1))
+        .map(|_| Worker::new(engines.clone(), router.clone(), background_tasks.clone()))
+        .collect();
+    let downstream = Downstream { apply: apply_senders, background };
     let pollers = (0..layout.pollers.max(1))
         .map(|_| {
             let persist = match layout.log_writer {
@@ -100,7 +110,7 @@ pub fn build<E: Engine, T: Transport>(
                 ready.clone(),
                 transport.clone(),
                 persist,
-                apply_senders.clone(),
+                downstream.clone(),
                 scheduler,
             )
         })
@@ -108,7 +118,7 @@ pub fn build<E: Engine, T: Transport>(
     let log_writer = layout.log_writer.then(writer);
     let context = PeerContext { store_id: ident.store_id, engines: engines.clone(), config: config.clone(), metrics };
     load_peers(Arc::new(context), &router, &logger)?;
-    Ok(StoreParts { router, pollers, log_writer, apply_workers })
+    Ok(StoreParts { router, pollers, log_writer, apply_workers, workers })
 }
 
 fn load_peers<E: Engine>(context: Arc<PeerContext<E>>, router: &Router<E>, logger: &Logger) -> Result<()> {

@@ -9,13 +9,13 @@ use bytes::Bytes;
 use proto::{
     metapb::Region,
     pdpb,
-    raft_cmdpb::{CmdType, DeleteRequest, PutRequest, Request, Response},
+    raft_cmdpb::{AdminRequest, AdminResponse, CmdType, DeleteRequest, PutRequest, Request, Response},
     raft_serverpb::{RaftMessage, StoreIdent},
 };
 use raft_core::Role;
 use raftstore::{
-    Config, Engines, Error, ReadCommand, RegionSnapshot, RequestHeader, Result, SchedulerLink, StoreParts, Transport,
-    WriteCommand,
+    AdminCommand, Config, Engines, Error, ReadCommand, RegionSnapshot, RequestHeader, Result, SchedulerLink,
+    StoreParts, Transport, WriteCommand,
     store::{Layout, bootstrap},
 };
 use slog::{Discard, Logger, o};
@@ -76,6 +76,10 @@ pub fn logger() -> Logger {
 
 impl Cluster {
     pub fn new(layout: Layout) -> Self {
+        Cluster::with_config(layout, Config::default())
+    }
+
+    pub fn with_config(layout: Layout, config: Config) -> Self {
         let store_ids = [1, 2, 3];
         let regions = bootstrap::initial_regions(&store_ids, &mut (10..)).unwrap();
         let mut cluster = Cluster {
@@ -83,7 +87,7 @@ impl Cluster {
             regions,
             network: Network::default(),
             reports: Arc::default(),
-            config: Config { seed: 7, ..Config::default() },
+            config: Config { seed: 7, ..config },
             layout,
             isolated: BTreeSet::new(),
         };
@@ -130,6 +134,7 @@ impl Cluster {
                     busy |= writer.round().unwrap() > 0;
                 }
                 busy |= parts.apply_workers[0].round().unwrap() > 0;
+                busy |= parts.workers[0].round().unwrap() > 0;
             }
             busy |= self.deliver();
             if !busy {
@@ -204,6 +209,14 @@ impl Cluster {
         let callback = answer.callback();
         let store = &self.stores[header.peer.store_id as usize - 1];
         store.parts.as_ref().expect("the store runs").router.read(ReadCommand { header, callback });
+        answer
+    }
+
+    pub fn admin(&self, header: RequestHeader, request: AdminRequest) -> Answer<AdminResponse> {
+        let answer = Answer::default();
+        let callback = answer.callback();
+        let store = &self.stores[header.peer.store_id as usize - 1];
+        store.parts.as_ref().expect("the store runs").router.admin(AdminCommand { header, request, callback });
         answer
     }
 

@@ -1,5 +1,6 @@
 //! Whole stores, driven step by step or by threads, over engines in memory.
 
 mod common;
+mod log_gc;
 mod one_region;
 mod threads;

@@ -68,7 +68,8 @@ fn on_leader<T>(region: &Region, mut attempt: impl FnMut(RequestHeader, usize) -
 
 #[test]
 fn many_clients_write_and_read_back_what_they_wrote() {
-    let layouts = [Layout::default(), Layout { pollers: 2, apply_workers: 2, log_writer: false }];
+    let layouts =
+        [Layout::default(), Layout { pollers: 2, apply_workers: 2, log_writer: false, background_workers: 1 }];
     for layout in layouts {
         let (stores, regions) = start(layout);
         std::thread::scope(|scope| {

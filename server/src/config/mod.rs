@@ -149,6 +149,12 @@ pub struct RaftstoreConfig {
     pub store_io_threads: usize,
     /// Raft messages that may wait for one other store; more are dropped and raft sends again.
     pub send_queue_capacity: usize,
+    /// How often a leader looks whether its log can be compacted.
+    pub log_gc_interval: Millis,
+    /// Entries that make a compaction worth while; fewer wait for some more looks.
+    pub log_gc_threshold: u64,
+    /// Threads for work in the background, such as deleting compacted log entries.
+    pub background_threads: usize,
     /// How often the store reports itself to the scheduler.
     pub store_heartbeat: Millis,
     /// How often a leader reports its region to the scheduler when nothing changes.
@@ -165,6 +171,9 @@ impl Default for RaftstoreConfig {
             mailbox_capacity: 4096,
             store_io_threads: 1,
             send_queue_capacity: 8192,
+            log_gc_interval: Millis(3_000),
+            log_gc_threshold: 50,
+            background_threads: 2,
             store_heartbeat: Millis(10_000),
             region_heartbeat: Millis(60_000),
         }

@@ -55,7 +55,7 @@ fn a_missing_file_is_named() {
 #[test]
 fn every_wrong_value_names_its_key() {
     type Change = fn(&mut Config);
-    let table: [(&str, Change); 20] = [
+    let table: [(&str, Change); 23] = [
         ("server.addr", |c| c.server.addr = "nonsense".into()),
         ("server.addr", |c| c.server.addr = "host:99999".into()),
         ("server.addr", |c| c.server.addr = "http://127.0.0.1:1".into()),
@@ -74,6 +74,9 @@ fn every_wrong_value_names_its_key() {
         ("raftstore.election-ticks", |c| c.raftstore.election_ticks = 2),
         ("raftstore.max-entry-size", |c| c.raftstore.max_entry_size = ByteSize::mib(16)),
         ("raftstore.store-io-threads", |c| c.raftstore.store_io_threads = 7),
+        ("raftstore.log-gc-interval", |c| c.raftstore.log_gc_interval = Millis(0)),
+        ("raftstore.log-gc-threshold", |c| c.raftstore.log_gc_threshold = 0),
+        ("raftstore.background-threads", |c| c.raftstore.background_threads = 0),
         ("scheduler.endpoints", |c| c.scheduler.endpoints.clear()),
         ("scheduler.endpoints", |c| c.scheduler.endpoints = vec!["x".into()]),
     ];

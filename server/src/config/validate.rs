@@ -101,6 +101,9 @@ impl Config {
         range("raftstore.mailbox-capacity", raft.mailbox_capacity as u64, 16, 1 << 24)?;
         range("raftstore.store-io-threads", raft.store_io_threads as u64, 0, 1)?;
         range("raftstore.send-queue-capacity", raft.send_queue_capacity as u64, 16, 1 << 24)?;
+        millis("raftstore.log-gc-interval", raft.log_gc_interval, 1, 3_600_000)?;
+        range("raftstore.log-gc-threshold", raft.log_gc_threshold, 1, 1 << 32)?;
+        range("raftstore.background-threads", raft.background_threads as u64, 1, 64)?;
         millis("raftstore.store-heartbeat", raft.store_heartbeat, 100, 3_600_000)?;
         millis("raftstore.region-heartbeat", raft.region_heartbeat, 100, 3_600_000)
     }

@@ -79,7 +79,11 @@ pub async fn serve<E: Engine>(
         config.server.grpc_max_message_size.as_usize(),
     );
     let (link, link_task) = Link::start(&scheduler, &config.storage.data_dir, log);
-    let layout = Layout { log_writer: config.raftstore.store_io_threads > 0, ..Layout::default() };
+    let layout = Layout {
+        log_writer: config.raftstore.store_io_threads > 0,
+        background_workers: config.raftstore.background_threads,
+        ..Layout::default()
+    };
     let settings = raft_settings(&config.raftstore, election_seed(ident.store_id));
     let parts = raftstore::build(settings, layout, engines, transport.clone(), link, log).map_err(raftstore_error)?;
     let router = parts.router.clone();
@@ -154,6 +158,8 @@ fn raft_settings(config: &RaftstoreConfig, seed: u64) -> raftstore::Config {
         heartbeat_ticks: config.heartbeat_ticks,
         region_heartbeat_ticks: ticks(config.region_heartbeat),
         store_heartbeat_ticks: ticks(config.store_heartbeat),
+        log_gc_ticks: ticks(config.log_gc_interval),
+        log_gc_threshold: config.log_gc_threshold,
         mailbox_capacity: config.mailbox_capacity,
         max_entry_bytes: config.max_entry_size.0,
         seed,

@@ -43,6 +43,7 @@ struct Arguments {
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Lie {
     SyncWithoutSyncing,
+    BarrierWithoutSyncing,
     ForgetVote,
     ForgetApplyState,
     ReadLocally,
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
 fn tell(options: &mut Options, lie: Lie) {
     match lie {
         Lie::SyncWithoutSyncing => options.lies.raft = Some(DiskLie::SyncWithoutSyncing),
+        Lie::BarrierWithoutSyncing => options.lies.kv = Some(DiskLie::BarrierWithoutSyncing),
         Lie::ForgetVote => options.lies.raft = Some(DiskLie::ForgetVote),
         Lie::ForgetApplyState => options.lies.kv = Some(DiskLie::ForgetApplyState),
         Lie::ReadLocally => options.harness_lie = Some(HarnessLie::ReadLocally),
@@ -113,12 +115,13 @@ fn print_totals(totals: &Totals, started: Instant) {
     let seconds = started.elapsed().as_secs_f64().max(0.001);
     let (ok, failed, unknown) = totals.outcomes;
     println!(
-        "{} seeds clean, {:.1} seeds/s, {:.0} steps/s; operations: {ok} ok, {failed} failed, {unknown} unknown; {} crashes, {} messages lost",
+        "{} seeds clean, {:.1} seeds/s, {:.0} steps/s; operations: {ok} ok, {failed} failed, {unknown} unknown; {} crashes, {} messages lost, {} background tasks",
         totals.seeds,
         totals.seeds as f64 / seconds,
         totals.steps as f64 / seconds,
         totals.crashes,
         totals.lost,
+        totals.background_tasks,
     );
 }
 

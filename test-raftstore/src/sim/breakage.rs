@@ -67,7 +67,8 @@ impl Simulation {
     /// The power of these stores fails in the same moment. Now and then just after a write and before anybody heard of it.
     pub(super) fn crash(&mut self, victims: BTreeSet<u64>, down: u64) -> Result<(), Broken> {
         for id in victims {
-            let (write_first, apply_first) = (self.crash_rng.chance(300), self.crash_rng.chance(300));
+            let [write_first, apply_first, work_first] =
+                [300, 300, 300].map(|permille| self.crash_rng.chance(permille));
             let Some(store) = self.stores.get_mut(&id) else { continue };
             let Some(running) = &mut store.running else { continue };
             // A stage that fails here fails in a store that is about to be gone.
@@ -76,6 +77,9 @@ impl Simulation {
             }
             if apply_first && !running.failing {
                 let _ = running.parts.apply_workers[0].round();
+            }
+            if work_first && !running.failing {
+                let _ = running.parts.workers[0].round();
             }
             store.crash(&mut self.crash_rng);
             let incarnation = store.incarnation;
@@ -118,6 +122,7 @@ impl Simulation {
         let (incarnation, tick) = (store.incarnation, store.tick_micros);
         self.note("start", id, 0, vec![("incarnation", incarnation.into())]);
         self.check_applied_state(id)?;
+        self.check_logs_on_disk(id)?;
         let first = self.rng.within(1..=tick);
         self.push_in(first, Event::Tick { store: id, incarnation });
         self.after_step(id, &[])

@@ -17,6 +17,8 @@ pub struct Totals {
     pub outcomes: (usize, usize, usize),
     /// Stores that crashed.
     pub crashes: u64,
+    /// Tasks that background workers have done.
+    pub background_tasks: u64,
     /// Messages lost, at random or at a cut.
     pub lost: u64,
 }
@@ -29,6 +31,7 @@ impl Totals {
         let (ok, failed, unknown) = self.outcomes;
         self.outcomes = (ok + report.outcomes.0, failed + report.outcomes.1, unknown + report.outcomes.2);
         self.crashes += report.crashes;
+        self.background_tasks += report.background_tasks;
         self.lost += report.network.lost + report.network.cut;
     }
 }

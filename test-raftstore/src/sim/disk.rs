@@ -15,6 +15,8 @@ use crate::rng::SeededRng;
 pub enum DiskLie {
     /// `Sync` returns before anything is durable.
     SyncWithoutSyncing,
+    /// A sync that writes nothing itself returns before what was written earlier is durable.
+    BarrierWithoutSyncing,
     /// After a crash the raft state's vote is gone.
     ForgetVote,
     /// Apply states are never written: after a crash entries are applied again.
@@ -114,7 +116,7 @@ impl Engine for SimDisk {
 
     fn sync(&self) -> Result<()> {
         match self.lie {
-            Some(DiskLie::SyncWithoutSyncing) => Ok(()),
+            Some(DiskLie::SyncWithoutSyncing | DiskLie::BarrierWithoutSyncing) => Ok(()),
             _ => self.engine.sync(),
         }
     }

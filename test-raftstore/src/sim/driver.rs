@@ -37,6 +37,7 @@ pub(super) enum Event {
     Poll { store: u64, incarnation: u64 },
     Persist { store: u64, incarnation: u64 },
     Apply { store: u64, incarnation: u64 },
+    Work { store: u64, incarnation: u64 },
     Deliver { from: u64, to: u64, message: Box<RaftMessage> },
     ClientNext { client: u64 },
     ClientCall { client: u64, operation: OperationId },
@@ -83,6 +84,8 @@ pub struct Report {
     pub outcomes: (usize, usize, usize),
     /// Stores that crashed.
     pub crashes: u64,
+    /// Tasks that background workers have done.
+    pub background_tasks: u64,
     /// What the network did.
     pub network: NetworkCounters,
     /// Hash over the whole trace.
@@ -120,6 +123,7 @@ pub struct Simulation {
     pub(super) stage: Stage,
     pub(super) heal_at: VirtualTime,
     pub(super) crashes: u64,
+    pub(super) background_tasks: u64,
 }
 
 impl Simulation {
@@ -162,6 +166,7 @@ impl Simulation {
             stage: Stage::Faults,
             heal_at,
             crashes: 0,
+            background_tasks: 0,
             options,
         };
         simulation.create_stores(&store_ids, &mut setup);
@@ -221,6 +226,7 @@ impl Simulation {
                 time: self.clock.now(),
                 outcomes: self.history.count_outcomes(),
                 crashes: self.crashes,
+                background_tasks: self.background_tasks,
                 network: self.network.counters(),
                 digest: self.trace.digest(),
             }),
@@ -275,6 +281,7 @@ impl Simulation {
             Event::Poll { store, incarnation } => self.on_poll(store, incarnation),
             Event::Persist { store, incarnation } => self.on_persist(store, incarnation),
             Event::Apply { store, incarnation } => self.on_apply(store, incarnation),
+            Event::Work { store, incarnation } => self.on_work(store, incarnation),
             Event::Deliver { from, to, message } => self.on_deliver(from, to, *message),
             Event::ClientNext { client } => self.on_client_next(client),
             Event::ClientCall { client, operation } => self.on_client_call(client, operation),

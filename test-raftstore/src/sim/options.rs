@@ -102,10 +102,12 @@ pub(super) fn draw_config(rng: &mut SeededRng) -> (Config, Layout) {
         read_wait_ticks: rng.within(1..=40),
         region_heartbeat_ticks: rng.within(5..=50),
         store_heartbeat_ticks: rng.within(5..=50),
+        log_gc_ticks: rng.within(1..=10),
+        log_gc_threshold: rng.within(1..=20),
         seed: rng.next_u64(),
         ..Config::default()
     };
-    let layout = Layout { log_writer: rng.chance(700), ..Layout::default() };
+    let layout = Layout { log_writer: rng.chance(700), background_workers: 1, ..Layout::default() };
     (config, layout)
 }
 

@@ -111,6 +111,27 @@ impl Simulation {
         }
     }
 
+    pub(super) fn on_work(&mut self, store: u64, incarnation: u64) -> Result<(), Broken> {
+        let Some(running) = self.running(store, incarnation) else { return Ok(()) };
+        running.work_scheduled = false;
+        match running.parts.workers[0].round() {
+            Ok(tasks) => {
+                self.background_tasks += tasks as u64;
+                self.note("work", store, 0, vec![("tasks", (tasks as u64).into())]);
+                self.check_logs_on_disk(store)?;
+                self.after_step(store, &[])
+            }
+            Err(error) => self.on_fatal(store, Failed::Worker, error),
+        }
+    }
+
+    /// Looks for holes in the logs of a store.
+    pub(super) fn check_logs_on_disk(&mut self, store: u64) -> Result<(), Broken> {
+        let Some(sim_store) = self.stores.get(&store) else { return Ok(()) };
+        let hole = self.workload.regions.iter().find_map(|region| sim_store.check_log_on_disk(region.id).err());
+        hole.map_or(Ok(()), |details| Err(Broken { kind: FailureKind::Safety, id: "WRITE-ORDER", details }))
+    }
+
     /// Compares the data of a store with that of others at the same applied index.
     pub(super) fn check_applied_state(&mut self, store: u64) -> Result<(), Broken> {
         let Some(sim_store) = self.stores.get(&store) else { return Ok(()) };
@@ -229,6 +250,10 @@ impl Simulation {
             running.apply_scheduled = true;
             due.push((self.rng.within(5..=500), Event::Apply { store, incarnation }));
         }
+        if !running.work_scheduled && !running.parts.workers[0].tasks().is_empty() {
+            running.work_scheduled = true;
+            due.push((self.rng.within(100..=20_000), Event::Work { store, incarnation }));
+        }
         for (micros, event) in due {
             self.push_in(micros, event);
         }
@@ -253,6 +278,7 @@ impl Simulation {
                 Failed::Raft => running.poll_scheduled = true,
                 Failed::LogWriter => running.persist_scheduled = true,
                 Failed::Apply => running.apply_scheduled = true,
+                Failed::Worker => running.work_scheduled = true,
             }
         }
         let until_stopped = self.crash_rng.within(1..=50_000);
@@ -275,6 +301,7 @@ enum Failed {
     Raft,
     LogWriter,
     Apply,
+    Worker,
 }
 
 impl Failed {
@@ -283,6 +310,7 @@ impl Failed {
             Self::Raft => "raft",
             Self::LogWriter => "log writer",
             Self::Apply => "apply",
+            Self::Worker => "background",
         }
     }
 }

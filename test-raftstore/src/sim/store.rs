@@ -12,7 +12,7 @@ use raftstore::poller::Round;
 use raftstore::store::{Layout, bootstrap};
 use raftstore::{Config, Engines, StoreParts, build, keys};
 use slog::Logger;
-use storage::Cf;
+use storage::{Cf, Reader};
 
 use super::disk::{DiskLie, SimDisk};
 use super::observe::observe;
@@ -31,6 +31,8 @@ pub struct Running {
     pub persist_scheduled: bool,
     /// A round of the apply worker is scheduled.
     pub apply_scheduled: bool,
+    /// A round of the background worker is scheduled.
+    pub work_scheduled: bool,
     /// A stage has failed; the store is about to stop.
     pub failing: bool,
 }
@@ -95,6 +97,7 @@ impl SimStore {
             poll_scheduled: false,
             persist_scheduled: false,
             apply_scheduled: false,
+            work_scheduled: false,
             failing: false,
         });
         Ok(())
@@ -129,6 +132,30 @@ impl SimStore {
         Ok(Some(key))
     }
 
+    /// Looks for holes in the log of a region: entries that are not compacted according to the durable apply state must be there
+    /// whatever a power failure leaves of the raft disk (invariant WRITE-ORDER: kv synced, then log entries deleted).
+    ///
+    /// # Errors
+    /// The first hole.
+    pub fn check_log_on_disk(&self, region: u64) -> Result<(), String> {
+        let Some(apply) = self.engines.kv.durable(Cf::Raft, &keys::apply_state(region)) else { return Ok(()) };
+        let apply = RaftApplyState::decode(apply).map_err(|error| error.to_string())?;
+        let Some(local) = self.engines.raft.durable(Cf::Default, &keys::raft_state(region)) else { return Ok(()) };
+        let local = RaftLocalState::decode(local).map_err(|error| error.to_string())?;
+        let truncated = apply.truncated_state.unwrap_or_default().index;
+        let raft = self.engines.raft.engine();
+        let hole = (truncated + 1..=local.last_index)
+            .find(|index| !matches!(raft.get(Cf::Default, &keys::raft_log(region, *index)), Ok(Some(_))));
+        match hole {
+            Some(index) => Err(format!(
+                "store {}: log entry {index} of region {region} is deleted, but its apply state, if the power fails now, says \
+                 that the log begins behind {truncated} and ends at {}",
+                self.id, local.last_index
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// What would be found on the raft disk at an index after a power failure.
     pub fn durable_entry(&self, region: u64, index: u64) -> DurableEntry {
         let state = self.engines.kv.durable(Cf::Raft, &keys::apply_state(region));
@@ -137,7 +164,7 @@ impl SimStore {
             return DurableEntry::Compacted;
         }
         let raft = self.engines.raft.engine().crash_image(0);
-        let read = |key: &[u8]| storage::Reader::get(&raft, Cf::Default, key).ok().flatten();
+        let read = |key: &[u8]| raft.get(Cf::Default, key).ok().flatten();
         let local = read(&keys::raft_state(region)).and_then(|value| RaftLocalState::decode(value).ok());
         if local.is_none_or(|local| local.last_index < index) {
             return DurableEntry::Missing;
