@@ -80,6 +80,9 @@ impl<S: Storage> RawNode<S> {
     /// Puts a change of membership into force. To be called when its entry is applied, before [`RawNode::advance_apply_to`] reports that index;
     /// the returned members are to be persisted together with it. [`crate::decode_conf_change`] reads the entry.
     ///
+    /// While a snapshot that this node has taken in is not on its disk, nothing changes: what was handed out before is covered by it, and the
+    /// returned members are the snapshot's.
+    ///
     /// Errors: [`Error::ConfChangeInvalid`], and nothing has changed; every node that applies the entry meets the same error.
     pub fn apply_conf_change(&mut self, change: impl Into<Change>) -> Result<ConfState> {
         self.raft.apply_conf_change(change.into())

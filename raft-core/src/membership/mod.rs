@@ -96,7 +96,13 @@ impl<S: Storage> Raft<S> {
     }
 
     /// Puts a change into force. The error depends on the configuration and the change alone: every node that applies the entry comes to it.
+    ///
+    /// A change that was handed out before a snapshot came is covered by the snapshot, whose configuration is in force already.
     pub(crate) fn apply_conf_change(&mut self, change: Change) -> Result<ConfState> {
+        if self.log.unstable().snapshot().is_some() {
+            debug!(self.logger, "change of membership ignored: a snapshot covers it");
+            return Ok(self.tracker.conf_state());
+        }
         let next = Changer::new(self.tracker.configuration()).apply(&change.into_v2())?;
         self.switch_to(next);
         Ok(self.tracker.conf_state())

@@ -1,12 +1,14 @@
 //! Changes of membership beyond the basics: joint configurations, learners, and who may do what in between.
 
 use bytes::Bytes;
+use prost::Message as _;
 use proto::eraftpb::ConfChangeTransition::{Auto, Explicit};
 use proto::eraftpb::ConfChangeType::{AddNode, RemoveNode};
-use proto::eraftpb::ConfChangeV2;
+use proto::eraftpb::MessageType::{MsgAppend, MsgSnapshot};
+use proto::eraftpb::{ConfChangeV2, ConfState, Entry, EntryType, Message, Snapshot, SnapshotMetadata};
 
-use super::harness::{Network, Node, change, changes};
-use crate::Error;
+use super::harness::{Network, Node, change, changes, entry, message};
+use crate::{Error, decode_conf_change};
 
 /// Nodes 1 to 5. The first three are the group, and node 1 leads it; the others wait to be added.
 fn group() -> Network {
@@ -47,4 +49,26 @@ fn joint_configuration_is_left_when_told_to() {
     for id in 1..=4 {
         assert_eq!(configuration(&network, id), "voters=(1 2 3 4)", "node {id}");
     }
+}
+
+#[test]
+fn change_that_a_snapshot_has_overtaken_changes_nothing() {
+    let mut node = Node::new(2, &[1, 2, 3]);
+    let removal = Entry { entry_type: EntryType::EntryConfChange as i32, ..entry(2, 2) };
+    let removal = Entry { data: change(RemoveNode, 3).encode_to_vec().into(), ..removal };
+    node.step(Message { entries: vec![entry(1, 2), removal], commit: 2, ..message(MsgAppend, 1, 2, 2) });
+    let write = node.raw.ready();
+    node.write(&write);
+    node.raw.on_persisted(write.number);
+    let to_apply = node.raw.ready().committed_entries;
+    assert_eq!(to_apply.len(), 2, "handed to a state machine that takes its time");
+
+    let conf_state = ConfState { voters: vec![1, 2, 4], ..ConfState::default() };
+    let metadata = SnapshotMetadata { conf_state: Some(conf_state), index: 5, term: 2 };
+    let snapshot = Snapshot { metadata: Some(metadata), ..Snapshot::default() };
+    node.step(Message { snapshot: Some(snapshot), ..message(MsgSnapshot, 1, 2, 2) });
+    let late = decode_conf_change(&to_apply[1]).expect("a change");
+    let members = node.raw.apply_conf_change(late).expect("nothing to refuse");
+    assert_eq!(members.voters, [1, 2, 4]);
+    assert_eq!(node.raw.raft.tracker().configuration().to_string(), "voters=(1 2 4)");
 }
