@@ -60,6 +60,10 @@ sim: setup ## run simulated clusters under faults (SEEDS=0..200)
 replay: setup ## run one simulated seed again, twice (SEED=7 TRACE=file)
 	cargo run -p test-raftstore --bin sim -- --replay $(or $(SEED),$(error which one? make replay SEED=7)) $(if $(TRACE),--trace $(TRACE))
 
+.PHONY: sim-raft
+sim-raft: setup ## run raft groups under faults (SEEDS=0..5000), or one seed again step by step (REPLAY=7)
+	cargo run -p test-raft --bin sim-raft -- $(if $(REPLAY),--replay $(REPLAY) --trace,--seeds $(if $(filter file,$(origin SEEDS)),0..5000,$(SEEDS)))
+
 .PHONY: test-crash
 test-crash: build ## kill and restart real processes under load (ROUNDS=20)
 	TINYKV_CRASH_ROUNDS=$(ROUNDS) cargo test --workspace --test processes crash:: -- --nocapture

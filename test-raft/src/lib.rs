@@ -7,6 +7,16 @@
 //!   `UPDATE_GOLDENFILES=1 cargo test -p test-raft --test scenarios` writes their output anew.
 //! - `tests/conformance.rs`: quorums and membership changes against the data files of another implementation, where they are present.
 //!
+//! | module | what it does |
+//! |---|---|
+//! | [`group`] | nodes with disks, state machines and a network, driven one action at a time |
+//! | [`invariants`] | what must hold after each action |
+//! | [`campaign`] | draws actions from a seed, and heals the group at the end: `make sim-raft` |
+//!
 //! Nothing here is part of what runs in a cluster.
 
 #![deny(missing_docs)]
+
+pub mod campaign;
+pub mod group;
+pub mod invariants;

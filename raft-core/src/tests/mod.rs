@@ -4,7 +4,6 @@
 //! seeded: a test that passes once passes always.
 
 mod asynchrony;
-mod campaign;
 mod elections;
 mod flow;
 mod harness;

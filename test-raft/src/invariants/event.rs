@@ -1,0 +1,100 @@
+//! What the rules are told.
+
+use proto::eraftpb::{ConfState, Message};
+
+use crate::group::{Group, LogChange, Machine, Marks, Member};
+
+/// Why something happened to a node.
+#[derive(Clone, Copy, Debug)]
+pub enum Cause<'a> {
+    /// It started.
+    Start,
+    /// Its clock ticked.
+    Tick,
+    /// A message arrived.
+    Message(&'a Message),
+    /// Its disk finished writes.
+    Persisted,
+    /// Its owner or a client wanted something.
+    Other,
+}
+
+/// Something happened to a node: what it showed before and what it shows now.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// The node's marks before.
+    pub before: Marks,
+    /// And now.
+    pub now: Marks,
+    /// How its log differs.
+    pub change: &'a LogChange,
+    /// Why.
+    pub cause: Cause<'a>,
+    /// Ticks since it had heard a leader of its term, before this happened.
+    pub quiet_ticks: usize,
+    /// The node; its mirror of the log is the one of now.
+    pub member: &'a Member,
+    /// All nodes.
+    pub group: &'a Group,
+}
+
+/// What the rules are told.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// Something happened to a node.
+    Step(&'a Step<'a>),
+    /// A message leaves a node.
+    Sent {
+        /// The node.
+        member: &'a Member,
+        /// What it says.
+        message: &'a Message,
+    },
+    /// A state machine applied an entry.
+    Applied {
+        /// Whose.
+        node: u64,
+        /// Its applied index before.
+        before: u64,
+        /// Index of the entry.
+        index: u64,
+        /// Term of the entry.
+        term: u64,
+        /// Digest of everything applied so far.
+        digest: u64,
+    },
+    /// A state machine was replaced: by a snapshot, or by what a crash has left.
+    Restored {
+        /// Whose.
+        node: u64,
+        /// The new state.
+        machine: &'a Machine,
+    },
+    /// A change of membership was applied.
+    Configured {
+        /// On which node.
+        node: u64,
+        /// Index of the entry.
+        index: u64,
+        /// The members before.
+        before: &'a ConfState,
+        /// And now.
+        after: &'a ConfState,
+    },
+    /// A leader took in a read.
+    ReadAsked {
+        /// The leader.
+        node: u64,
+        /// Number of the read.
+        number: u64,
+    },
+    /// A read may be served once `index` is applied.
+    ReadAnswered {
+        /// By whom.
+        node: u64,
+        /// Number of the read.
+        number: u64,
+        /// The index.
+        index: u64,
+    },
+}
