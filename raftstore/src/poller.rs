@@ -147,6 +147,7 @@ impl<E: Engine, T: Transport> RaftPoller<E, T> {
             taken.machine.on_message(message, &mut effects);
         }
         taken.machine.finish_round(&mut effects)?;
+        taken.mailbox.set_crowded(taken.machine.is_crowded());
         self.carry_out(effects);
         Ok(())
     }

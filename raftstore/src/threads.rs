@@ -2,9 +2,13 @@
 //!
 //! Every thread waits on a channel and does nothing until something arrives. The first fatal error of any stage, be it a panic, is
 //! reported once; the other threads run on as far as they can, until the store is stopped.
+//!
+//! A poller that waits can be borrowed: a thread that brings a message to a peer at rest lets it work at once, which saves waking the
+//! poller's own thread ([`Shortcut`]). So a poller belongs to whoever holds its lock, still one thread at a time.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -15,7 +19,7 @@ use storage::Engine;
 
 use crate::{
     apply::ApplyWorker,
-    batch::Router,
+    batch::{Ready, Router, Shortcut},
     env::Transport,
     error::{Error, Result},
     log_writer::LogWriter,
@@ -53,11 +57,17 @@ pub fn start<E: Engine, T: Transport>(
     for (i, worker) in parts.workers.into_iter().enumerate() {
         others.push(watch.spawn(format!("worker-{i}"), "background", || run_worker(worker))?);
     }
+    let lendable = parts.log_writer.is_some();
     if let Some(writer) = parts.log_writer {
         others.push(watch.spawn("log-writer".to_owned(), "log writer", || run_log_writer(writer))?);
     }
-    for (i, poller) in parts.pollers.into_iter().enumerate() {
-        pollers.push(watch.spawn(format!("raft-{i}"), "raft", || run_poller(poller))?);
+    let desks: Vec<_> = parts.pollers.into_iter().map(|poller| Arc::new(Desk::new(poller))).collect();
+    for (i, desk) in desks.iter().cloned().enumerate() {
+        pollers.push(watch.spawn(format!("raft-{i}"), "raft", move || desk.run())?);
+    }
+    // A poller that writes for itself is not lent: the borrower would wait for the disk.
+    if lendable {
+        parts.router.set_shortcut(Box::new(Borrow { desks, watch: watch.clone() }));
     }
     let router = parts.router.clone();
     others.push(watch.spawn("raft-tick".to_owned(), "tick", move || run_ticks(&router, tick_interval, &stopped))?);
@@ -65,6 +75,7 @@ pub fn start<E: Engine, T: Transport>(
 }
 
 /// Sees to it that no stage ends unnoticed.
+#[derive(Clone)]
 struct Watch {
     report: Sender<Error>,
     logger: Logger,
@@ -77,27 +88,75 @@ impl Watch {
         stage: &'static str,
         run: impl FnOnce() -> Result<()> + Send + 'static,
     ) -> Result<JoinHandle<()>> {
-        let (report, logger) = (self.report.clone(), self.logger.clone());
+        let watch = self.clone();
         let watched = move || {
-            // Nothing of the stage is used after a panic, so it need not be left whole.
-            let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(Error::Panicked { stage }));
-            if let Err(error) = outcome {
-                crit!(logger, "a stage of the store has failed"; "stage" => stage, "error" => %error);
-                let _ = report.try_send(error); // only the first one counts
-            }
+            watch.watch(stage, run);
         };
         thread::Builder::new().name(name).spawn(watched).map_err(|e| Error::Thread(e.to_string()))
     }
+
+    /// Runs a stage, or a piece of one. `None` if it has failed; that is reported then.
+    fn watch<R>(&self, stage: &'static str, run: impl FnOnce() -> Result<R>) -> Option<R> {
+        // Nothing of the stage is used after a panic, so it need not be left whole.
+        let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(Error::Panicked { stage }));
+        outcome
+            .inspect_err(|error| {
+                crit!(self.logger, "a stage of the store has failed"; "stage" => stage, "error" => %error);
+            })
+            .map_err(|error| self.report.try_send(error)) // only the first one counts
+            .ok()
+    }
 }
 
-fn run_poller<E: Engine, T: Transport>(mut poller: RaftPoller<E, T>) -> Result<()> {
-    let ready = poller.ready().clone();
-    while let Ok(first) = ready.recv() {
-        if poller.round_from(first, usize::MAX)? == Round::Stop {
-            break;
-        }
+/// Where a poller sits while it has nothing to do. Empty once it has stopped or failed.
+struct Desk<E: Engine, T: Transport> {
+    seat: Mutex<Option<RaftPoller<E, T>>>,
+    ready: Receiver<Ready<E>>,
+}
+
+impl<E: Engine, T: Transport> Desk<E, T> {
+    fn new(poller: RaftPoller<E, T>) -> Self {
+        Desk { ready: poller.ready().clone(), seat: Mutex::new(Some(poller)) }
     }
-    Ok(())
+
+    /// The poller's own thread: works off the ready queue until it is asked to stop.
+    fn run(&self) -> Result<()> {
+        while let Ok(first) = self.ready.recv() {
+            let Ok(mut seat) = self.seat.lock() else { break };
+            let Some(mut poller) = seat.take() else { break };
+            if poller.round_from(first, usize::MAX)? == Round::Stop {
+                break;
+            }
+            *seat = Some(poller);
+        }
+        Ok(())
+    }
+}
+
+/// The shortcut: borrows a poller that waits.
+struct Borrow<E: Engine, T: Transport> {
+    desks: Vec<Arc<Desk<E, T>>>,
+    watch: Watch,
+}
+
+impl<E: Engine, T: Transport> Shortcut<E> for Borrow<E, T> {
+    fn handle(&self, ready: Ready<E>) -> Option<Ready<E>> {
+        for desk in &self.desks {
+            // Taken: the poller is at work; perhaps it is this very call that it works on.
+            let Ok(mut seat) = desk.seat.try_lock() else { continue };
+            // What has gathered is handled together, by the poller's own thread.
+            if !desk.ready.is_empty() {
+                return Some(ready);
+            }
+            let Some(mut poller) = seat.take() else { continue };
+            *seat = self.watch.watch("raft", || {
+                poller.round_from(ready, 1)?;
+                Ok(poller)
+            });
+            return None;
+        }
+        Some(ready)
+    }
 }
 
 fn run_log_writer<E: Engine, T: Transport>(mut writer: LogWriter<E, T>) -> Result<()> {

@@ -27,6 +27,8 @@ pub struct Mailbox<F, M> {
     /// Stands in the ready queue, or is with a poller.
     notified: AtomicBool,
     tick_due: AtomicBool,
+    /// What arrives should gather. A hint: nothing depends on when others see it.
+    crowded: AtomicBool,
     machine: Mutex<Option<Box<F>>>,
 }
 
@@ -49,6 +51,7 @@ impl<F, M> Mailbox<F, M> {
             capacity,
             notified: AtomicBool::new(false),
             tick_due: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
             machine: Mutex::new(Some(machine)),
         }
     }
@@ -76,6 +79,16 @@ impl<F, M> Mailbox<F, M> {
     /// Was a tick asked for since the last call?
     pub fn take_tick(&self) -> bool {
         self.tick_due.swap(false, Ordering::AcqRel)
+    }
+
+    /// Notes whether what arrives should gather before it is handled.
+    pub fn set_crowded(&self, crowded: bool) {
+        self.crowded.store(crowded, Ordering::Relaxed);
+    }
+
+    /// Should what arrives gather before it is handled?
+    pub fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
     }
 
     /// The next message.

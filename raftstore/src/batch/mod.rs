@@ -8,4 +8,4 @@ mod mailbox;
 mod router;
 
 pub use mailbox::{Full, Mailbox, Taken};
-pub use router::{PeerMailbox, Ready, Router};
+pub use router::{PeerMailbox, Ready, Router, Shortcut};

@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, RwLock},
+    sync::{Arc, Mutex, OnceLock, RwLock},
 };
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -36,10 +36,20 @@ pub enum Ready<E: Engine> {
     Stop,
 }
 
+/// A way past the ready queue: whoever brings a message lets the peer work at once, on its own thread.
+///
+/// While a store has little to do, most of the time that a request takes is threads waking each other up. This saves the wake-up of a
+/// poller. A store that is busy is better off with the queue, where messages gather and are handled together.
+pub trait Shortcut<E: Engine>: Send + Sync {
+    /// Handles a claimed mailbox, or gives it back to be queued: a poller is at work, or the caller is one.
+    fn handle(&self, ready: Ready<E>) -> Option<Ready<E>>;
+}
+
 struct Shared<E: Engine> {
     peers: RwLock<BTreeMap<u64, Arc<PeerMailbox<E>>>>,
     store: Arc<StoreMailbox>,
     ready: Sender<Ready<E>>,
+    shortcut: OnceLock<Box<dyn Shortcut<E>>>,
     capacity: usize,
     statuses: Mutex<BTreeMap<u64, PeerStatus>>,
     metrics: Arc<Metrics>,
@@ -64,6 +74,7 @@ impl<E: Engine> Router<E> {
             peers: RwLock::new(BTreeMap::new()),
             store: Arc::new(Mailbox::new(store, capacity)),
             ready,
+            shortcut: OnceLock::new(),
             capacity,
             statuses: Mutex::new(BTreeMap::new()),
             metrics,
@@ -91,7 +102,28 @@ impl<E: Engine> Router<E> {
         self.peers().get(&region_id).cloned()
     }
 
+    /// Lets messages take a shortcut from now on. A second call changes nothing.
+    pub fn set_shortcut(&self, shortcut: Box<dyn Shortcut<E>>) {
+        let _ = self.shared.shortcut.set(shortcut);
+    }
+
+    /// Sees to it that a message which was just pushed is handled.
     fn notify(&self, mailbox: &Arc<PeerMailbox<E>>) {
+        if !mailbox.claim() {
+            return;
+        }
+        let ready = Ready::Peer(mailbox.clone());
+        let left = match self.shared.shortcut.get() {
+            Some(shortcut) if !mailbox.is_crowded() => shortcut.handle(ready),
+            _ => Some(ready),
+        };
+        if let Some(ready) = left {
+            self.requeue(ready);
+        }
+    }
+
+    /// The same for what came to all peers at once: the caller has the others to think of.
+    fn notify_by_queue(&self, mailbox: &Arc<PeerMailbox<E>>) {
         if mailbox.claim() {
             self.requeue(Ready::Peer(mailbox.clone()));
         }
@@ -163,7 +195,7 @@ impl<E: Engine> Router<E> {
     pub fn unreachable(&self, store_id: u64) {
         for mailbox in self.all_mailboxes() {
             if mailbox.try_push(PeerMessage::Unreachable { store_id }).is_ok() {
-                self.notify(&mailbox);
+                self.notify_by_queue(&mailbox);
             }
         }
     }
@@ -176,7 +208,7 @@ impl<E: Engine> Router<E> {
         }
         for mailbox in self.all_mailboxes() {
             mailbox.set_tick_due();
-            self.notify(&mailbox);
+            self.notify_by_queue(&mailbox);
         }
     }
 

@@ -37,6 +37,11 @@ struct Joined {
 }
 
 impl<E: Engine> Peer<E> {
+    /// How many clients have writes here that are not decided yet.
+    pub(super) fn waiting_writers(&self) -> usize {
+        self.writes.commands.len() + self.proposals.iter().map(|p| p.callbacks.len()).sum::<usize>()
+    }
+
     pub(super) fn on_write(&mut self, command: WriteCommand) {
         let bytes = encoded_len(&command.requests);
         if let Err(error) = self.check_write(&command, bytes) {

@@ -54,6 +54,13 @@ impl<S> Default for ReadQueue<S> {
     }
 }
 
+impl<S> ReadQueue<S> {
+    /// How many clients wait for an answer.
+    pub(super) fn waiting_readers(&self) -> usize {
+        self.waiting.len() + self.rounds.iter().map(|r| r.commands.len()).sum::<usize>()
+    }
+}
+
 impl<E: Engine> Peer<E> {
     pub(super) fn on_read(&mut self, command: ReadCommand<E::Snapshot>) {
         let checked =

@@ -2,6 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, mpsc},
+    thread::{self, ThreadId},
     time::Duration,
 };
 
@@ -11,22 +12,27 @@ use proto::{
     raft_serverpb::{RaftMessage, StoreIdent},
 };
 use raftstore::{
-    Config, Engines, Error, ReadCommand, RequestHeader, Router, Transport, WriteCommand,
+    Config, Engines, Error, ReadCommand, RegionSnapshot, RequestHeader, Router, Transport, WriteCommand,
     store::{Layout, bootstrap},
     threads::RunningStore,
 };
-use storage::{Cf, MemEngine, Reader};
+use storage::{Cf, Engine, MemEngine, Reader};
 
 type Routers = Arc<Mutex<Vec<Router<MemEngine>>>>;
 
-/// Hands messages straight to the router of the other store.
-#[derive(Clone)]
-struct Direct(Routers);
+/// Hands messages straight to the router of the other store, and notes which threads send.
+#[derive(Clone, Default)]
+struct Direct {
+    routers: Routers,
+    senders: Arc<Mutex<Vec<ThreadId>>>,
+}
 
 impl Transport for Direct {
     fn send(&mut self, message: RaftMessage) {
+        self.senders.lock().unwrap().push(thread::current().id());
         let store = message.to_peer.unwrap().store_id as usize - 1;
-        if let Some(router) = self.0.lock().unwrap().get(store).cloned() {
+        let router = self.routers.lock().unwrap().get(store).cloned();
+        if let Some(router) = router {
             router.raft_message(message);
         }
     }
@@ -35,8 +41,11 @@ impl Transport for Direct {
 }
 
 fn start(layout: Layout) -> (Vec<RunningStore<MemEngine>>, Vec<Region>) {
+    start_with(layout, &Direct::default())
+}
+
+fn start_with(layout: Layout, transport: &Direct) -> (Vec<RunningStore<MemEngine>>, Vec<Region>) {
     let regions = bootstrap::initial_regions(&[1, 2, 3], &mut (10..)).unwrap();
-    let routers = Routers::default();
     let mut running = Vec::new();
     for store_id in 1..=3 {
         let engines = Engines { kv: MemEngine::new(), raft: MemEngine::new() };
@@ -44,9 +53,10 @@ fn start(layout: Layout) -> (Vec<RunningStore<MemEngine>>, Vec<Region>) {
         for region in &regions {
             bootstrap::create_initial_peer(&engines, store_id, region).unwrap();
         }
-        let (transport, reports) = (Direct(routers.clone()), Arc::new(Reports::default()));
-        let parts = raftstore::build(Config::default(), layout, engines, transport, reports, &logger()).unwrap();
-        routers.lock().unwrap().push(parts.router.clone());
+        let reports = Arc::new(Reports::default());
+        let parts =
+            raftstore::build(Config::default(), layout, engines, transport.clone(), reports, &logger()).unwrap();
+        transport.routers.lock().unwrap().push(parts.router.clone());
         running.push(raftstore::threads::start(parts, Duration::from_millis(2), &logger()).unwrap());
     }
     (running, regions)
@@ -54,7 +64,7 @@ fn start(layout: Layout) -> (Vec<RunningStore<MemEngine>>, Vec<Region>) {
 
 /// Tries the stores in turn until one of them, the leader, accepts.
 fn on_leader<T>(region: &Region, mut attempt: impl FnMut(RequestHeader, usize) -> Result<T, Error>) -> T {
-    for round in 0..10_000 {
+    for round in 0..10_000_000 {
         let peer = region.peers[round % region.peers.len()];
         let header = RequestHeader { region_id: region.id, epoch: region.region_epoch.unwrap(), peer, term: 0 };
         match attempt(header, peer.store_id as usize - 1) {
@@ -64,6 +74,15 @@ fn on_leader<T>(region: &Region, mut attempt: impl FnMut(RequestHeader, usize) -
         }
     }
     panic!("no store accepted the command");
+}
+
+fn read(stores: &[RunningStore<MemEngine>], region: &Region) -> RegionSnapshot<<MemEngine as Engine>::Snapshot> {
+    on_leader(region, |header, store| {
+        let (sender, receiver) = mpsc::channel();
+        let callback = Box::new(move |result| sender.send(result).unwrap());
+        stores[store].router().read(ReadCommand { header, callback });
+        receiver.recv().expect("answered")
+    })
 }
 
 #[test]
@@ -85,12 +104,7 @@ fn many_clients_write_and_read_back_what_they_wrote() {
                             stores[store].router().write(WriteCommand { header, requests, callback });
                             receiver.recv().expect("answered")
                         });
-                        let view = on_leader(region, |header, store| {
-                            let (sender, receiver) = mpsc::channel();
-                            let callback = Box::new(move |result| sender.send(result).unwrap());
-                            stores[store].router().read(ReadCommand { header, callback });
-                            receiver.recv().expect("answered")
-                        });
+                        let view = read(stores, region);
                         assert_eq!(view.snapshot.get(Cf::Raw, key.as_bytes()).unwrap().unwrap(), value);
                     }
                 });
@@ -119,6 +133,30 @@ fn clients_of_a_store_that_stops_see_their_channel_close() {
     last.router().write(WriteCommand { header, requests: vec![put("k", "v")], callback });
     last.stop();
     assert!(receiver.recv().map_or(true, |answer| answer.is_err()));
+}
+
+#[test]
+fn a_peer_at_rest_works_on_the_thread_that_brings_a_message() {
+    let transport = Direct::default();
+    let (stores, regions) = start_with(Layout::default(), &transport);
+    // A single read may come while a poller is at work.
+    let sent_by_this_thread = |_| {
+        read(&stores, &regions[0]);
+        transport.senders.lock().unwrap().contains(&thread::current().id())
+    };
+    assert!((0..1000).any(sent_by_this_thread));
+    stores.into_iter().for_each(RunningStore::stop);
+}
+
+#[test]
+fn a_poller_that_writes_for_itself_is_not_lent() {
+    let transport = Direct::default();
+    let (stores, regions) = start_with(Layout { log_writer: false, ..Layout::default() }, &transport);
+    for _ in 0..100 {
+        read(&stores, &regions[0]);
+    }
+    assert!(!transport.senders.lock().unwrap().contains(&thread::current().id()));
+    stores.into_iter().for_each(RunningStore::stop);
 }
 
 /// Breaks at the first message.
