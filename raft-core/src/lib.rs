@@ -68,6 +68,7 @@
 //! | `transfer.rs` | how a leader hands over (project 3A) |
 //! | `membership/` | who belongs to the group, and how that changes (project 3A) |
 //! | `prevote.rs`, `check_quorum.rs` | how a group is kept from needless elections, and from a leader that reaches nobody |
+//! | `vote_commit.rs` | how a candidate learns what is committed |
 //! | `read_index.rs` | reads without log entries |
 //! | `progress/` | how fast to send to whom |
 //! | `quorum/` | who must agree |
@@ -107,6 +108,7 @@ mod tests;
 mod transfer;
 mod util;
 mod validate;
+mod vote_commit;
 
 pub use config::Config;
 pub use error::{Error, Result};

@@ -267,6 +267,7 @@ impl<S: Storage> Raft<S> {
         if std::mem::take(&mut self.appends_due) {
             self.broadcast_append();
         }
+        self.tell_commit_with_votes();
     }
 
     /// True if [`Raft::flush`] would send something.

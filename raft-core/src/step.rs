@@ -38,6 +38,7 @@ impl<S: Storage> Raft<S> {
                 "type" => msg_type.as_str_name(), "from" => message.from, "term" => message.term);
             return false;
         }
+        self.learn_commit_from_vote(message);
         if message.term > self.term {
             if self.is_content_with_leader(msg_type, message) {
                 return false;

@@ -19,3 +19,4 @@ mod malformed;
 mod membership;
 mod read;
 mod units;
+mod vote_commit;
