@@ -64,6 +64,14 @@ replay: setup ## run one simulated seed again, twice (SEED=7 TRACE=file)
 sim-raft: setup ## run raft groups under faults (SEEDS=0..5000), or one seed again step by step (REPLAY=7)
 	cargo run -p test-raft --bin sim-raft -- $(if $(REPLAY),--replay $(REPLAY) --trace,--seeds $(if $(filter file,$(origin SEEDS)),0..5000,$(SEEDS)))
 
+.PHONY: interop
+interop: setup ## run groups of raft-core and raft crate members under faults (SEEDS=0..200)
+	cargo run --manifest-path raft-peer/Cargo.toml --bin interop -- --seeds $(SEEDS)
+
+.PHONY: interop-replay
+interop-replay: setup ## run one seed of these again, twice, and print every event (SEED=7)
+	cargo run --manifest-path raft-peer/Cargo.toml --bin interop -- --replay $(or $(SEED),$(error which one? make interop-replay SEED=7))
+
 .PHONY: test-crash
 test-crash: build ## kill and restart real processes under load (ROUNDS=20)
 	TINYKV_CRASH_ROUNDS=$(ROUNDS) cargo test --workspace --test processes crash:: -- --nocapture
