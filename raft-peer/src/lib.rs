@@ -10,12 +10,14 @@
 //! | `node` | a member with its owner: the Ready contract in both forms |
 //! | `group`, `chaos`, `calm`, `network`, `plan` | mixed groups in a hostile world that a seed makes |
 //! | `rules` | what must hold in it at every step |
+//! | `differential` | one schedule for a group of either kind |
 
 #![deny(missing_docs)]
 
 mod calm;
 mod chaos;
 pub mod dice;
+pub mod differential;
 pub mod disk;
 pub mod group;
 pub mod machine;
