@@ -72,6 +72,16 @@ interop: setup ## run groups of raft-core and raft crate members under faults (S
 interop-replay: setup ## run one seed of these again, twice, and print every event (SEED=7)
 	cargo run --manifest-path raft-peer/Cargo.toml --bin interop -- --replay $(or $(SEED),$(error which one? make interop-replay SEED=7))
 
+.PHONY: check-raft
+check-raft: setup ## walk through every order of events of a small raft group
+	cargo run -p test-raft --bin check-raft -- --terms 2 --wire 4
+	cargo run -p test-raft --bin check-raft -- --crashes 0 --wire 3
+	cargo run -p test-raft --bin check-raft
+
+.PHONY: bugs-raft
+bugs-raft: setup ## put known bugs back into a copy of raft-core and see that each is named
+	@bash scripts/bugs-raft.sh
+
 .PHONY: test-crash
 test-crash: build ## kill and restart real processes under load (ROUNDS=20)
 	TINYKV_CRASH_ROUNDS=$(ROUNDS) cargo test --workspace --test processes crash:: -- --nocapture

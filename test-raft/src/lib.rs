@@ -12,11 +12,13 @@
 //! | [`group`] | nodes with disks, state machines and a network, driven one action at a time |
 //! | [`invariants`] | what must hold after each action |
 //! | [`campaign`] | draws actions from a seed, and heals the group at the end: `make sim-raft` |
+//! | [`check`] | walks through every order of events of a small group: `make check-raft` |
 //!
 //! Nothing here is part of what runs in a cluster.
 
 #![deny(missing_docs)]
 
 pub mod campaign;
+pub mod check;
 pub mod group;
 pub mod invariants;

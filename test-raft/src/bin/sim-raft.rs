@@ -26,6 +26,9 @@ struct Arguments {
     /// Breaks a promise of the nodes' owner on purpose, to see that it is noticed.
     #[arg(long, value_parser = parse_breakage)]
     broken: Option<Breakage>,
+    /// Lists these promises, each with the rules of which one must notice it.
+    #[arg(long)]
+    list_broken: bool,
 }
 
 fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
@@ -43,6 +46,10 @@ fn parse_breakage(name: &str) -> Result<Breakage, String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.list_broken {
+        Breakage::ALL.iter().for_each(|broken| println!("{} {}", broken.name(), broken.caught_by().join(" ")));
+        return ExitCode::SUCCESS;
+    }
     let options = Options { breakage: arguments.broken, in_words: arguments.trace };
     match arguments.replay {
         Some(seed) => replay(seed, &options),
