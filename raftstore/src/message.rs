@@ -72,6 +72,15 @@ pub enum Waiting {
 }
 
 impl Waiting {
+    /// How many clients wait.
+    pub fn count(&self) -> usize {
+        match self {
+            Waiting::Nobody => 0,
+            Waiting::Writes(callbacks) => callbacks.len(),
+            Waiting::Admin(_) => 1,
+        }
+    }
+
     /// Answers everybody with an error.
     pub fn refuse(self, error: impl Fn() -> Error) {
         match self {

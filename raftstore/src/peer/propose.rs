@@ -39,7 +39,7 @@ struct Joined {
 impl<E: Engine> Peer<E> {
     /// How many clients have writes here that are not decided yet.
     pub(super) fn waiting_writers(&self) -> usize {
-        self.writes.commands.len() + self.proposals.iter().map(|p| p.callbacks.len()).sum::<usize>()
+        self.writes.commands.len() + self.proposals.iter().map(|p| p.waiting.count()).sum::<usize>()
     }
 
     pub(super) fn on_write(&mut self, command: WriteCommand) {
