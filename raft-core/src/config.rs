@@ -1,6 +1,7 @@
 //! Configuration of one Raft node.
 //!
-//! A plain value that the owner of the node fills in and hands to [`crate::RawNode::new`]; it never changes afterwards. Times are
+//! A plain value that the owner of the node fills in and hands to [`crate::RawNode::new`]; the few that may change afterwards
+//! have setters there. Times are
 //! counted in ticks: what a tick is worth in milliseconds is the owner's business.
 
 use crate::{Error, Result};
@@ -27,8 +28,15 @@ pub struct Config {
     pub max_uncommitted_size: u64,
     /// Limit in bytes of the committed entries in one `Ready`; at least one entry is always handed out. 0 means one entry a `Ready`.
     pub max_committed_size_per_ready: u64,
+    /// How many entries past the own disk may be handed out to be applied once they are committed. 0: none, everything that is applied is
+    /// also in the own log. With more, a state machine can be ahead of its log after a crash; [`crate::RawNode::new`] refuses that,
+    /// so its owner has to replace such a log by an empty one that begins behind the applied index.
+    pub apply_unpersisted_limit: u64,
+    /// A voter refuses a candidate of lower priority than its own, unless that one's log is longer.
+    pub priority: i64,
     /// A leader with nothing else to send does not tell its followers that the commit index has moved: they learn it with the next
-    /// entries or the next heartbeat. Saves a message to each follower for every commit; followers apply a little later.
+    /// entries or the next heartbeat. Saves a message to each follower for every commit; followers apply a little later. Changes of membership are told at once all the same, and so
+    /// is what a new leader commits first.
     pub skip_commit_broadcast: bool,
     /// Whether a node asks if it could win before it starts an election, so that one that was cut off does not depose a leader.
     pub pre_vote: bool,
@@ -50,6 +58,8 @@ impl Default for Config {
             max_inflight_bytes: 64 << 20,
             max_uncommitted_size: 64 << 20,
             max_committed_size_per_ready: 8 << 20,
+            apply_unpersisted_limit: 0,
+            priority: 0,
             skip_commit_broadcast: false,
             pre_vote: false,
             check_quorum: false,

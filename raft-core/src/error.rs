@@ -34,6 +34,12 @@ pub enum Error {
     /// A snapshot is being made; ask again later.
     #[error("snapshot is temporarily unavailable")]
     SnapshotTemporarilyUnavailable,
+    /// No snapshot was asked for.
+    #[error("no snapshot is requested: {reason}")]
+    SnapshotRequestRefused {
+        /// Why not.
+        reason: &'static str,
+    },
     /// The snapshot is older than what the storage holds.
     #[error("snapshot is out of date")]
     SnapshotOutOfDate,
@@ -90,6 +96,7 @@ impl Error {
         matches!(
             self,
             Error::SnapshotTemporarilyUnavailable
+                | Error::SnapshotRequestRefused { .. }
                 | Error::ProposalDropped
                 | Error::TransferInProgress { .. }
                 | Error::ConfChangeRefused { .. }

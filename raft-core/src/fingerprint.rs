@@ -40,11 +40,11 @@ impl<S: Storage> Raft<S> {
     fn fingerprint(&self, newest: u64, state: &mut impl Hasher) {
         let Raft {
             id, term, vote, role, leader_id, log, tracker, msgs, reads, read_states, uncommitted, appends_due,
-            transfer: _, pending_conf_index,
+            transfer: _, pending_conf_index, requested_snapshot,
             election_elapsed: _, heartbeat_elapsed: _, election_timeout: _, config: _, rng: _, logger: _,
         } = self;
         (id, term, vote, role, leader_id, tracker, reads, read_states, uncommitted, appends_due).hash(state);
-        (self.transfer_target(), pending_conf_index).hash(state);
+        (self.transfer_target(), pending_conf_index, requested_snapshot).hash(state);
         msgs.iter().for_each(|waiting| message(waiting, state));
         log.fingerprint(newest, state);
     }

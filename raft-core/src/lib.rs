@@ -69,6 +69,7 @@
 //! | `membership/` | who belongs to the group, and how that changes (project 3A) |
 //! | `prevote.rs`, `check_quorum.rs` | how a group is kept from needless elections, and from a leader that reaches nobody |
 //! | `vote_commit.rs` | how a candidate learns what is committed |
+//! | `priority.rs` | who should rather lead |
 //! | `read_index.rs` | reads without log entries |
 //! | `progress/` | how fast to send to whom |
 //! | `quorum/` | who must agree |
@@ -91,6 +92,7 @@ mod invariant;
 mod log;
 pub mod membership;
 mod prevote;
+mod priority;
 pub mod progress;
 pub mod quorum;
 mod raft;

@@ -16,6 +16,7 @@ use crate::read_index::ReadQueue;
 use crate::replication::Uncommitted;
 use crate::rng::Rng;
 use crate::transfer::Transfer;
+use crate::validate::is_about_votes;
 use crate::{Config, Error, ReadState, Result, Storage};
 
 /// What a node currently is.
@@ -64,6 +65,8 @@ pub struct Raft<S: Storage> {
     pub(crate) transfer: Option<Transfer>,
     /// No change of membership stands behind this index in the log.
     pub(crate) pending_conf_index: u64,
+    /// The snapshot that was asked for has this index or a later one; 0 if none was.
+    pub(crate) requested_snapshot: u64,
     /// Ticks since the last sign of life of a leader, or since the election began.
     pub(crate) election_elapsed: usize,
     pub(crate) heartbeat_elapsed: usize,
@@ -94,6 +97,7 @@ impl<S: Storage> Raft<S> {
             appends_due: false,
             transfer: None,
             pending_conf_index: 0,
+            requested_snapshot: 0,
             election_elapsed: 0,
             heartbeat_elapsed: 0,
             election_timeout: 0,
@@ -101,6 +105,7 @@ impl<S: Storage> Raft<S> {
             rng: Rng::new(config.seed, config.id),
             logger: logger.new(o!("raft_id" => config.id)),
         };
+        raft.log.set_apply_unpersisted_limit(config.apply_unpersisted_limit);
         raft.draw_election_timeout();
         info!(raft.logger, "raft node starts";
             "term" => raft.term, "commit" => raft.log.committed(), "last_index" => raft.log.last_index());
@@ -233,12 +238,16 @@ impl<S: Storage> Raft<S> {
             self.term = term;
             self.vote = 0;
         }
+        if self.role == Role::Candidate {
+            // Who stood for election is satisfied with its state.
+            self.requested_snapshot = 0;
+        }
         self.leader_id = 0;
         self.election_elapsed = 0;
         self.heartbeat_elapsed = 0;
         self.draw_election_timeout();
         self.tracker.reset(self.log.last_index() + 1);
-        self.reads.clear();
+        self.reads.drop_all();
         self.uncommitted.reset(self.log.last_index());
         self.appends_due = false;
         self.transfer = None;
@@ -248,7 +257,8 @@ impl<S: Storage> Raft<S> {
 
     /// A message of this node, in its current term.
     pub(crate) fn message(&self, msg_type: MessageType, to: u64) -> Message {
-        Message { msg_type: msg_type as i32, from: self.id, to, term: self.term, ..Message::default() }
+        let message = Message { msg_type: msg_type as i32, from: self.id, to, term: self.term, ..Message::default() };
+        if is_about_votes(msg_type) { self.with_priority(message) } else { message }
     }
 
     /// The transport could not reach a member: what was sent optimistically is probably lost.
@@ -272,7 +282,7 @@ impl<S: Storage> Raft<S> {
 
     /// True if [`Raft::flush`] would send something.
     pub(crate) fn has_unflushed(&self) -> bool {
-        self.reads.is_unsent() || (self.appends_due && self.has_append_to_send())
+        self.reads.is_unsent() || self.reads.has_dropped() || (self.appends_due && self.has_append_to_send())
     }
 
     /// Fails unless this node leads.

@@ -113,11 +113,49 @@ impl<S: Storage> RawNode<S> {
     }
 
     /// Asks for a linearizable read. A [`crate::ReadState`] with this context comes with a later Ready. If this node loses its
-    /// leadership first, none comes: watch soft state and term.
+    /// leadership first, the context comes back in [`Ready::dropped_reads`].
     ///
     /// Errors: [`Error::NotLeader`], [`Error::ReadIndexNotReady`].
     pub fn read_index(&mut self, request_ctx: Bytes) -> Result<()> {
         self.raft.read_index(request_ctx)
+    }
+
+    /// The same for a node that need not lead: a follower asks its leader. Its request or the answer may be lost without a sign; ask again
+    /// after a while.
+    ///
+    /// Errors: [`Error::NotLeader`] if no leader is known, [`Error::ReadIndexNotReady`].
+    pub fn forward_read(&mut self, request_ctx: Bytes) -> Result<()> {
+        self.raft.forward_read(request_ctx)
+    }
+
+    /// Asks the leader for a snapshot although the log may be enough, because the own state machine is of no use any more. Until it comes,
+    /// nothing is appended. A request is forgotten when this node campaigns.
+    ///
+    /// Errors: [`Error::SnapshotRequestRefused`].
+    pub fn request_snapshot(&mut self) -> Result<()> {
+        self.raft.request_snapshot()
+    }
+
+    /// Makes a leader send a heartbeat to everybody now: a sign of life for a group that has been silent. Does nothing on others.
+    pub fn ping(&mut self) {
+        if self.raft.is_leader() {
+            self.raft.broadcast_heartbeat();
+        }
+    }
+
+    /// Changes [`Config::priority`].
+    pub fn set_priority(&mut self, priority: i64) {
+        self.raft.config.priority = priority;
+    }
+
+    /// Changes [`Config::skip_commit_broadcast`]. Switched off for a while, everything that is committed meanwhile is told at once.
+    pub fn set_skip_commit_broadcast(&mut self, skip: bool) {
+        self.raft.config.skip_commit_broadcast = skip;
+    }
+
+    /// Changes [`Config::apply_unpersisted_limit`].
+    pub fn set_apply_unpersisted_limit(&mut self, limit: u64) {
+        self.raft.log.set_apply_unpersisted_limit(limit);
     }
 
     /// True if [`RawNode::ready`] would have something in it.
@@ -144,6 +182,7 @@ impl<S: Storage> RawNode<S> {
         if let Some(new) = ready.hard_state.filter(|new| (new.term, new.vote) != (old.term, old.vote)) {
             self.ballots.push_back((self.number, (new.term, new.vote)));
         }
+        ready.dropped_reads = self.raft.reads.take_dropped();
         self.raft.uncommitted.release(&ready.committed_entries);
         self.split_messages(&mut ready);
         ready
@@ -252,6 +291,13 @@ fn leaves_at_once(message: &Message) -> bool {
     use MessageType::*;
     matches!(
         message.msg_type(),
-        MsgAppend | MsgHeartbeat | MsgSnapshot | MsgHeartbeatResponse | MsgTimeoutNow | MsgTransferLeader
+        MsgAppend
+            | MsgHeartbeat
+            | MsgSnapshot
+            | MsgHeartbeatResponse
+            | MsgTimeoutNow
+            | MsgTransferLeader
+            | MsgReadIndex
+            | MsgReadIndexResp
     )
 }

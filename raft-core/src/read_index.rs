@@ -5,12 +5,16 @@
 //! reads that arrive before a Ready share a round, and a quorum of answers to a round confirms it and all earlier ones, so lost answers
 //! in between do no harm. Rounds start anew with every reset: answers of another term never reach this code.
 //!
-//! A change of leadership drops all waiting reads. The owner sees that by the soft state and the term.
+//! A change of leadership drops all waiting reads; their contexts come out with [`crate::Ready::dropped_reads`].
+//!
+//! A follower can read, too: it asks the leader for an index ([`crate::RawNode::forward_read`]) and waits until it has applied that much
+//! itself. Nobody remembers such a request on the way, so it may be lost like any message, and is to be asked again after a while.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use proto::eraftpb::Message;
+use proto::eraftpb::{Entry, Message, MessageType};
+use slog::debug;
 
 use crate::raft::Raft;
 use crate::{Error, ReadState, Result, Storage};
@@ -20,6 +24,8 @@ use crate::{Error, ReadState, Result, Storage};
 struct PendingRead {
     round: u64,
     index: u64,
+    /// The follower that asked, 0 if the owner of this node did.
+    from: u64,
     request_ctx: Bytes,
 }
 
@@ -29,6 +35,8 @@ pub(crate) struct ReadQueue {
     /// The last round that was sent.
     sent: u64,
     waiting: VecDeque<PendingRead>,
+    /// Contexts of reads that will never be answered, until the owner is told.
+    dropped: Vec<Bytes>,
 }
 
 impl ReadQueue {
@@ -36,9 +44,21 @@ impl ReadQueue {
         self.waiting.len()
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.waiting.clear();
+    /// Gives up all reads: the term is over.
+    pub(crate) fn drop_all(&mut self) {
+        let own = self.waiting.drain(..).filter(|read| read.from == 0);
+        self.dropped.extend(own.map(|read| read.request_ctx));
         self.sent = 0;
+    }
+
+    /// True if the owner has not been told of reads that were given up.
+    pub(crate) fn has_dropped(&self) -> bool {
+        !self.dropped.is_empty()
+    }
+
+    /// The contexts of the reads that were given up since the last call.
+    pub(crate) fn take_dropped(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.dropped)
     }
 
     /// True if the heartbeats of the latest round have not gone out.
@@ -54,28 +74,72 @@ impl ReadQueue {
         Bytes::copy_from_slice(&self.sent.to_be_bytes())
     }
 
-    /// Takes out the reads of all rounds up to `round`.
-    fn release(&mut self, round: u64) -> impl Iterator<Item = ReadState> {
-        let count = self.waiting.iter().take_while(|read| read.round <= round).count();
-        self.waiting.drain(..count).map(|read| ReadState { index: read.index, request_ctx: read.request_ctx })
+    /// Takes out the oldest read if its round is confirmed.
+    fn pop(&mut self, confirmed: u64) -> Option<PendingRead> {
+        self.waiting.front().filter(|read| read.round <= confirmed)?;
+        self.waiting.pop_front()
     }
 }
 
 impl<S: Storage> Raft<S> {
-    /// Asks for a read. Its [`ReadState`] comes with a later Ready, or never if this node loses its leadership.
+    /// Asks for a read. Its [`ReadState`] comes with a later Ready, or its context among the dropped ones.
     pub(crate) fn read_index(&mut self, request_ctx: Bytes) -> Result<()> {
         self.check_leader()?;
         if !self.committed_in_term() {
             return Err(Error::ReadIndexNotReady);
         }
-        let index = self.log.committed();
+        self.enqueue_read(0, request_ctx);
+        Ok(())
+    }
+
+    fn enqueue_read(&mut self, from: u64, request_ctx: Bytes) {
+        let read = PendingRead { round: self.reads.sent + 1, index: self.log.committed(), from, request_ctx };
         if self.tracker.voters().is_singleton(self.id) {
+            self.answer_read(read);
+        } else {
+            self.reads.waiting.push_back(read);
+        }
+    }
+
+    fn answer_read(&mut self, read: PendingRead) {
+        let PendingRead { index, from, request_ctx, .. } = read;
+        if from == 0 {
             self.read_states.push(ReadState { index, request_ctx });
         } else {
-            let round = self.reads.sent + 1;
-            self.reads.waiting.push_back(PendingRead { round, index, request_ctx });
+            let entries = vec![Entry { data: request_ctx, ..Entry::default() }];
+            let answer = Message { index, entries, ..self.message(MessageType::MsgReadIndexResp, from) };
+            self.msgs.push(answer);
         }
+    }
+
+    /// Asks the leader for the index that a read of this node must see.
+    pub(crate) fn forward_read(&mut self, request_ctx: Bytes) -> Result<()> {
+        if self.is_leader() || self.leader_id == 0 {
+            return self.read_index(request_ctx);
+        }
+        let entries = vec![Entry { data: request_ctx, ..Entry::default() }];
+        let request = Message { entries, ..self.message(MessageType::MsgReadIndex, self.leader_id) };
+        self.msgs.push(request);
         Ok(())
+    }
+
+    /// A follower asks for a read. A leader that cannot tell yet stays silent, and the follower asks again.
+    pub(crate) fn handle_read_request(&mut self, request: Message) {
+        let able = self.is_leader() && self.committed_in_term() && self.tracker.get(request.from).is_some();
+        let context = request.entries.into_iter().next().filter(|_| able);
+        match context {
+            Some(entry) => self.enqueue_read(request.from, entry.data),
+            None => debug!(self.logger, "read of another node ignored"; "from" => request.from, "role" => ?self.role),
+        }
+    }
+
+    /// The leader answers a read that was forwarded to it.
+    pub(crate) fn handle_read_response(&mut self, response: Message) {
+        if response.from == self.leader_id
+            && let Some(entry) = response.entries.into_iter().next()
+        {
+            self.read_states.push(ReadState { index: response.index, request_ctx: entry.data });
+        }
     }
 
     /// Starts a round for the reads that came in since the last one.
@@ -111,7 +175,9 @@ impl<S: Storage> Raft<S> {
     pub(crate) fn release_reads(&mut self) {
         if !self.reads.waiting.is_empty() {
             let confirmed = self.tracker.confirmed_read_round();
-            self.read_states.extend(self.reads.release(confirmed));
+            while let Some(read) = self.reads.pop(confirmed) {
+                self.answer_read(read);
+            }
         }
     }
 }

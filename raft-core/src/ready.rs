@@ -10,7 +10,8 @@
 //! 3. `persisted_messages` are sent when this Ready **and all with smaller numbers** are durable, even if this one has nothing to
 //!    write: an acknowledgement in it may speak of entries that an earlier Ready carries.
 //! 4. [`crate::RawNode::on_persisted`] tells the node. Several Readies may be on their way to the disk at a time.
-//! 5. `committed_entries` may be applied at any time, Ready after Ready; they are on this node's disk already. Then
+//! 5. `committed_entries` may be applied at any time, Ready after Ready; they are on this node's disk already (or ahead of it
+//!    by no more than [`crate::Config::apply_unpersisted_limit`]). Then
 //!    [`crate::RawNode::advance_apply_to`].
 
 use bytes::Bytes;
@@ -48,6 +49,8 @@ pub struct Ready {
     pub persisted_messages: Vec<Message>,
     /// Reads that were confirmed by a quorum.
     pub read_states: Vec<ReadState>,
+    /// Contexts of reads that will not be answered, because this node has lost its leadership.
+    pub dropped_reads: Vec<Bytes>,
     /// Whether the write must be durable before `persisted_messages` leave.
     pub must_sync: bool,
 }

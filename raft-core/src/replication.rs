@@ -141,11 +141,17 @@ impl<S: Storage> Raft<S> {
 
     /// True if some follower could be sent entries or a commit index now.
     pub(crate) fn has_append_to_send(&self) -> bool {
-        let (last, committed) = (self.log.last_index(), self.log.committed());
-        let tell_commit = !self.config.skip_commit_broadcast;
-        let can_use =
-            |p: &Progress| !p.is_paused() && (p.next <= last || (tell_commit && p.can_bump_commit(committed)));
+        let last = self.log.last_index();
+        let can_use = |p: &Progress| !p.is_paused() && (p.next <= last || self.is_commit_due(p));
         self.is_leader() && self.tracker.iter().any(|(id, p)| id != self.id && can_use(p))
+    }
+
+    /// True if a follower should hear of the commit index even if there is nothing else to tell it. Without a broadcast of every commit that
+    /// is so for changes of membership, and for the first commit of a leader, which may be one.
+    fn is_commit_due(&self, progress: &Progress) -> bool {
+        let (committed, urgent) = (self.log.committed(), self.pending_conf_index);
+        progress.can_bump_commit(committed)
+            && (!self.config.skip_commit_broadcast || (progress.sent_commit < urgent && urgent <= committed))
     }
 
     /// Sends to all followers what they lack and have room for.
@@ -157,9 +163,7 @@ impl<S: Storage> Raft<S> {
         let mut id = 0;
         while let Some(to) = self.next_follower(id) {
             while self.send_append(to, false) {}
-            if !self.config.skip_commit_broadcast
-                && self.tracker.get(to).is_some_and(|p| p.can_bump_commit(self.log.committed()))
-            {
+            if self.tracker.get(to).is_some_and(|p| self.is_commit_due(p)) {
                 self.send_append(to, true);
             }
             id = to;
@@ -174,6 +178,9 @@ impl<S: Storage> Raft<S> {
         let Some(progress) = self.tracker.get(to).filter(|p| !p.is_paused() && (if_empty || p.next <= last)) else {
             return false;
         };
+        if progress.requested_snapshot > 0 {
+            return self.send_snapshot(to);
+        }
         // lab:begin 2AB replication::send_append  hint="the previous entry's index and term, the entries behind it, the commit index; note in the progress what was sent"
         let next = progress.next;
         let room = progress.state != ProgressState::Replicate || !progress.inflights.is_full();

@@ -8,9 +8,10 @@
 use proto::eraftpb::{Message, MessageType, Snapshot};
 use slog::{debug, info, warn};
 
+use crate::membership::Configuration;
 use crate::progress::ProgressState;
 use crate::raft::{Raft, Role};
-use crate::{Error, Storage};
+use crate::{Error, Result, Storage};
 
 impl<S: Storage> Raft<S> {
     /// Sends a snapshot to a follower that needs compacted entries. Returns false if there is none yet; the answer to a later heartbeat
@@ -24,7 +25,7 @@ impl<S: Storage> Raft<S> {
             progress.paused = true;
             return false;
         }
-        let snapshot = match self.log.snapshot(to) {
+        let snapshot = match self.log.snapshot(progress.requested_snapshot, to) {
             Ok(snapshot) => snapshot,
             Err(error) => {
                 if !matches!(error, Error::SnapshotTemporarilyUnavailable) {
@@ -89,10 +90,7 @@ impl<S: Storage> Raft<S> {
             debug!(self.logger, "snapshot ignored"; "index" => index, "committed" => self.log.committed());
             return false;
         }
-        let member = [&conf_state.voters, &conf_state.learners, &conf_state.voters_outgoing]
-            .iter()
-            .any(|ids| ids.contains(&self.id));
-        if !member {
+        if !Configuration::from_conf_state(&conf_state).members().contains(&self.id) {
             warn!(self.logger, "snapshot without this node ignored"; "index" => index);
             return false;
         }
@@ -105,5 +103,72 @@ impl<S: Storage> Raft<S> {
         self.tracker.restore(&conf_state, index + 1);
         true
         // lab:end
+    }
+
+    /// Asks the leader for a snapshot, until one comes.
+    pub(crate) fn request_snapshot(&mut self) -> Result<()> {
+        let refuse = |reason| Err(Error::SnapshotRequestRefused { reason });
+        if self.role != Role::Follower || self.leader_id == 0 {
+            return refuse("there is no leader to ask");
+        }
+        if self.log.unstable().snapshot().is_some() || self.requested_snapshot > 0 {
+            return refuse("one is on its way");
+        }
+        self.requested_snapshot = self.log.last_index().max(1);
+        self.ask_for_snapshot();
+        Ok(())
+    }
+
+    /// Asks again, in place of an answer to what the leader has sent.
+    pub(crate) fn ask_for_snapshot(&mut self) {
+        let request = Message {
+            reject: true,
+            index: self.log.committed(),
+            reject_hint: self.log.last_index(),
+            log_term: self.log.last_term(),
+            request_snapshot: self.requested_snapshot,
+            ..self.message(MessageType::MsgAppendResponse, self.leader_id)
+        };
+        self.msgs.push(request);
+    }
+
+    /// A follower wants a snapshot, whatever its log has.
+    pub(crate) fn handle_snapshot_request(&mut self, request: Message) {
+        let possible = request.request_snapshot <= self.log.last_index();
+        let Some(progress) = self.tracker.get_mut(request.from).filter(|_| possible) else { return };
+        progress.recent_active = true;
+        if progress.state != ProgressState::Snapshot {
+            progress.become_probe();
+            progress.requested_snapshot = request.request_snapshot;
+            self.send_snapshot(request.from);
+        }
+    }
+
+    /// An acknowledgement of a follower that had everything in the snapshot it asked for, so that its `matched` cannot tell that it has come.
+    pub(crate) fn end_requested_snapshot(&mut self, id: u64, index: u64) {
+        let Some(progress) = self.tracker.get_mut(id).filter(|p| p.state == ProgressState::Snapshot) else { return };
+        if progress.pending_snapshot <= index && index <= progress.matched {
+            self.leave_snapshot(id);
+            self.appends_due = true;
+        }
+    }
+
+    /// A snapshot arrives at a follower that has asked for one. It is taken in although the log may have what is in it; nothing was appended
+    /// since the request, so nothing that this node has acknowledged is lost with the log.
+    pub(crate) fn handle_requested_snapshot(&mut self, message: Message) {
+        let metadata = message.snapshot.as_ref().and_then(|s| s.metadata.as_ref());
+        let Some((index, conf_state)) = metadata.and_then(|m| Some((m.index, m.conf_state.clone()?))) else { return };
+        let wanted = self.requested_snapshot.max(self.log.committed());
+        let member = Configuration::from_conf_state(&conf_state).members().contains(&self.id);
+        if index < wanted || !member {
+            debug!(self.logger, "not the requested snapshot"; "index" => index, "wanted" => wanted, "member" => member);
+            return;
+        }
+        info!(self.logger, "restores the requested snapshot"; "index" => index);
+        self.requested_snapshot = 0;
+        self.log.restore(index, message.snapshot.unwrap_or_default());
+        self.tracker.restore(&conf_state, index + 1);
+        let answer = Message { index, ..self.message(MessageType::MsgAppendResponse, message.from) };
+        self.msgs.push(answer);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::Storage;
+use crate::membership::Configuration;
 use crate::progress::Progress;
 use crate::raft::{Raft, Role};
 
@@ -47,6 +48,14 @@ pub struct Status {
     pub persisted: u64,
     /// Last index of its log.
     pub last_index: u64,
+    /// Who belongs to the group.
+    pub configuration: Configuration,
+    /// Index of a change of membership that may be in the leader's log and is not applied.
+    pub pending_conf_index: Option<u64>,
+    /// Whom this leader is handing over to.
+    pub transfer_target: Option<u64>,
+    /// The snapshot that was asked for has this index or a later one.
+    pub requested_snapshot: Option<u64>,
     /// The members as the leader sees them; empty on other nodes.
     pub members: BTreeMap<u64, MemberStatus>,
 }
@@ -67,6 +76,15 @@ impl fmt::Display for Status {
             self.committed,
             self.persisted
         )?;
+        write!(f, " {}", self.configuration)?;
+        let extras = [
+            (" pending_conf=", self.pending_conf_index),
+            (" transfer_to=n", self.transfer_target),
+            (" wants_snapshot>=", self.requested_snapshot),
+        ];
+        for (name, value) in extras.iter().filter_map(|(name, value)| Some((name, (*value)?))) {
+            write!(f, "{name}{value}")?;
+        }
         for (id, member) in &self.members {
             write!(f, "\n  n{id} {} match={} next={}", member.state, member.matched, member.next)?;
             if member.inflight > 0 {
@@ -74,6 +92,9 @@ impl fmt::Display for Status {
             }
             if member.paused {
                 f.write_str(" paused")?;
+            }
+            if self.configuration.learners.contains(id) {
+                f.write_str(" learner")?;
             }
         }
         Ok(())
@@ -103,6 +124,10 @@ impl<S: Storage> Raft<S> {
             committed: self.committed(),
             persisted: self.persisted(),
             last_index: self.last_index(),
+            configuration: self.tracker.configuration().clone(),
+            pending_conf_index: Some(self.pending_conf_index).filter(|index| leads && *index > self.applied()),
+            transfer_target: self.transfer_target(),
+            requested_snapshot: Some(self.requested_snapshot).filter(|index| *index > 0),
             members: self.tracker.iter().filter(|_| leads).map(|(id, p)| (id, member(p))).collect(),
         }
     }

@@ -8,7 +8,7 @@ use proto::eraftpb::{EntryType, Message, MessageType};
 use slog::{debug, error};
 
 use crate::raft::{Raft, Role};
-use crate::validate::{is_from_leader, is_local};
+use crate::validate::{is_about_votes, is_from_leader, is_local, is_without_term};
 use crate::{Result, Storage};
 
 impl<S: Storage> Raft<S> {
@@ -48,7 +48,7 @@ impl<S: Storage> Raft<S> {
                     "term" => message.term, "from" => message.from, "own_term" => self.term);
                 self.become_follower(message.term, 0);
             }
-        } else if message.term < self.term {
+        } else if message.term < self.term && !is_without_term(msg_type, message) {
             self.answer_old_term(msg_type, message);
             return false;
         }
@@ -94,40 +94,59 @@ impl<S: Storage> Raft<S> {
                 let answer = self.message(MessageType::MsgAppendResponse, message.from);
                 self.msgs.push(answer);
             }
-            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
-                let response = match msg_type {
-                    MessageType::MsgRequestVote => MessageType::MsgRequestVoteResponse,
-                    _ => MessageType::MsgRequestPreVoteResponse,
-                };
-                let answer = Message { reject: true, ..self.message(response, message.from) };
-                self.msgs.push(answer);
-            }
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => self.refuse_vote(msg_type, message.from),
             _ => {}
         }
     }
 
     /// Handles a message that was admitted.
     pub(crate) fn dispatch(&mut self, msg_type: MessageType, message: Message) {
+        use MessageType::*;
+        let from = message.from;
         match (msg_type, self.role) {
-            (MessageType::MsgRequestVote, _) => self.handle_request_vote(message),
-            (MessageType::MsgRequestVoteResponse, Role::Candidate) => self.handle_vote_response(message),
-            (MessageType::MsgRequestPreVote, _) => self.handle_request_pre_vote(message),
-            (MessageType::MsgRequestPreVoteResponse, Role::PreCandidate) => self.handle_pre_vote_response(message),
-            (MessageType::MsgAppend, _) => self.handle_append(message),
-            (MessageType::MsgHeartbeat, _) => self.handle_heartbeat(message),
-            (MessageType::MsgSnapshot, _) => self.handle_snapshot(message),
-            (MessageType::MsgAppendResponse, Role::Leader) => {
-                let from = message.from;
+            _ if is_about_votes(msg_type) => self.dispatch_vote(msg_type, message),
+            (MsgAppend, _) if self.requested_snapshot > 0 => self.ask_for_snapshot(),
+            (MsgAppend, _) => self.handle_append(message),
+            (MsgHeartbeat, _) => {
+                self.handle_heartbeat(message);
+                if self.requested_snapshot > 0 {
+                    self.ask_for_snapshot();
+                }
+            }
+            (MsgSnapshot, _) if self.requested_snapshot > 0 => self.handle_requested_snapshot(message),
+            (MsgSnapshot, _) => self.handle_snapshot(message),
+            (MsgAppendResponse, Role::Leader) if message.reject && message.request_snapshot > 0 => {
+                self.handle_snapshot_request(message);
+            }
+            (MsgAppendResponse, Role::Leader) => {
+                let acknowledged = if message.reject { 0 } else { message.index };
                 self.handle_append_response(message);
+                self.end_requested_snapshot(from, acknowledged);
                 self.continue_transfer(from);
             }
-            (MessageType::MsgHeartbeatResponse, Role::Leader) => {
-                let from = message.from;
+            (MsgHeartbeatResponse, Role::Leader) => {
                 self.handle_heartbeat_response(message);
                 self.continue_transfer(from);
             }
-            (MessageType::MsgTransferLeader, _) => self.handle_transfer_leader(message),
-            (MessageType::MsgTimeoutNow, _) => self.handle_timeout_now(message),
+            (MsgTransferLeader, _) => self.handle_transfer_leader(message),
+            (MsgTimeoutNow, _) => self.handle_timeout_now(message),
+            (MsgReadIndex, _) => self.handle_read_request(message),
+            (MsgReadIndexResp, Role::Follower) => self.handle_read_response(message),
+            _ => {}
+        }
+    }
+
+    /// Requests for votes and their answers.
+    fn dispatch_vote(&mut self, msg_type: MessageType, message: Message) {
+        use MessageType::*;
+        match (msg_type, self.role) {
+            (MsgRequestVote | MsgRequestPreVote, _) if self.outranks(&message) => {
+                self.refuse_vote(msg_type, message.from)
+            }
+            (MsgRequestVote, _) => self.handle_request_vote(message),
+            (MsgRequestPreVote, _) => self.handle_request_pre_vote(message),
+            (MsgRequestVoteResponse, Role::Candidate) => self.handle_vote_response(message),
+            (MsgRequestPreVoteResponse, Role::PreCandidate) => self.handle_pre_vote_response(message),
             _ => {}
         }
     }

@@ -19,7 +19,7 @@ impl<S: Storage> Raft<S> {
         msg_type: MessageType,
         message: &Message,
     ) -> std::result::Result<(), &'static str> {
-        if message.term == 0 {
+        if message.term == 0 && !is_without_term(msg_type, message) {
             return Err("no term");
         }
         // A request for a transfer comes in the name of its target, which may be this node.
@@ -41,6 +41,10 @@ impl<S: Storage> Raft<S> {
         if msg_type == MessageType::MsgAppend && !is_consecutive(message) {
             return Err("entries are not consecutive");
         }
+        let is_read = matches!(msg_type, MessageType::MsgReadIndex | MessageType::MsgReadIndexResp);
+        if is_read && message.entries.len() != 1 {
+            return Err("a read has exactly one context");
+        }
         if msg_type == MessageType::MsgSnapshot && snapshot.is_none_or(|m| m.term > message.term) {
             return Err("snapshot without metadata or of a later term");
         }
@@ -59,17 +63,35 @@ pub(crate) fn is_from_leader(msg_type: MessageType) -> bool {
     matches!(msg_type, MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot)
 }
 
+/// Types of an election, and of the question before it.
+pub(crate) fn is_about_votes(msg_type: MessageType) -> bool {
+    use MessageType::*;
+    matches!(msg_type, MsgRequestVote | MsgRequestVoteResponse | MsgRequestPreVote | MsgRequestPreVoteResponse)
+}
+
+/// True for a message that is good in any term: a read that a follower forwards may come without one.
+pub(crate) fn is_without_term(msg_type: MessageType, message: &Message) -> bool {
+    msg_type == MessageType::MsgReadIndex && message.term == 0
+}
+
 /// Answers; they make sense from members only.
 pub(crate) fn is_response(msg_type: MessageType) -> bool {
     use MessageType::*;
-    matches!(msg_type, MsgAppendResponse | MsgRequestVoteResponse | MsgHeartbeatResponse | MsgRequestPreVoteResponse)
+    matches!(
+        msg_type,
+        MsgAppendResponse
+            | MsgRequestVoteResponse
+            | MsgHeartbeatResponse
+            | MsgRequestPreVoteResponse
+            | MsgReadIndexResp
+    )
 }
 
 fn is_handled(msg_type: MessageType) -> bool {
     use MessageType::*;
     is_from_leader(msg_type)
         || is_response(msg_type)
-        || matches!(msg_type, MsgRequestVote | MsgRequestPreVote | MsgTransferLeader | MsgTimeoutNow)
+        || matches!(msg_type, MsgRequestVote | MsgRequestPreVote | MsgTransferLeader | MsgTimeoutNow | MsgReadIndex)
 }
 
 /// True if the entries of an append follow each other and their terms are possible.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   truncated <= applied <= handed over <= committed <= last      (R-ORDER)
-//!                           handed over <= persisted <= last
+//!                           handed over <= persisted <= last      (unless `apply_unpersisted_limit` allows more)
 //! ```
 //!
 //! Owned by one [`crate::Raft`]; nothing here sends anything.
@@ -31,6 +31,8 @@ pub struct RaftLog<S> {
     handed_over: u64,
     /// Everything up to here was applied by the state machine.
     applied: u64,
+    /// How far past `persisted` committed entries may be handed over.
+    apply_unpersisted_limit: u64,
 }
 
 impl<S: Storage> RaftLog<S> {
@@ -47,7 +49,16 @@ impl<S: Storage> RaftLog<S> {
             )));
         }
         let unstable = Unstable::new(last + 1);
-        Ok(RaftLog { id, store, unstable, committed, persisted: last, handed_over: applied, applied })
+        Ok(RaftLog {
+            id,
+            store,
+            unstable,
+            committed,
+            persisted: last,
+            handed_over: applied,
+            applied,
+            apply_unpersisted_limit: 0,
+        })
     }
 
     /// The storage.
@@ -245,9 +256,14 @@ impl<S: Storage> RaftLog<S> {
         // lab:end
     }
 
-    /// Up to where entries may be handed to the state machine: committed, and on this node's own disk.
+    /// See [`crate::Config::apply_unpersisted_limit`].
+    pub fn set_apply_unpersisted_limit(&mut self, limit: u64) {
+        self.apply_unpersisted_limit = limit;
+    }
+
+    /// Up to where entries may be handed to the state machine: committed, and on this node's own disk, or not far past it.
     fn hand_over_limit(&self) -> u64 {
-        self.committed.min(self.persisted)
+        self.committed.min(self.persisted.saturating_add(self.apply_unpersisted_limit))
     }
 
     /// True when there are entries to apply.
@@ -288,21 +304,21 @@ impl<S: Storage> RaftLog<S> {
         self.applied = index;
     }
 
-    /// A snapshot for node `to`, new enough for the log to go on behind it.
-    pub fn snapshot(&self, to: u64) -> Result<Snapshot> {
+    /// A snapshot for node `to` at `wanted` or later, and new enough for the log to go on behind it.
+    pub fn snapshot(&self, wanted: u64, to: u64) -> Result<Snapshot> {
         match self.unstable.snapshot() {
             Some(_) => Err(Error::SnapshotTemporarilyUnavailable),
-            None => self.store.snapshot(self.first_index()? - 1, to),
+            None => self.store.snapshot(wanted.max(self.first_index()? - 1), to),
         }
     }
 
     /// Replaces the whole log by a snapshot at `index`, which then counts as committed.
     ///
     /// # Panics
-    /// If `index` is committed already.
+    /// If more than that is committed already.
     pub fn restore(&mut self, index: u64, snapshot: Snapshot) {
         let committed = self.committed;
-        invariant!("R-MONO", self.id, index > committed, "snapshot at {index} behind the commit index {committed}");
+        invariant!("R-MONO", self.id, index >= committed, "snapshot at {index} behind the commit index {committed}");
         // What is on disk past the commit index is about to be thrown away.
         self.persisted = self.persisted.min(committed);
         self.committed = index;

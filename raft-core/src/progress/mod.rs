@@ -41,6 +41,8 @@ pub struct Progress {
     pub paused: bool,
     /// Index of the snapshot on its way, 0 if none.
     pub pending_snapshot: u64,
+    /// The member wants a snapshot at this index or later, whatever its log has; 0 if not.
+    pub requested_snapshot: u64,
     /// True when the member spoke in the current check period.
     pub recent_active: bool,
     /// Highest commit index that was sent to the member in this state.
@@ -60,6 +62,7 @@ impl Progress {
             state: ProgressState::Probe,
             paused: false,
             pending_snapshot: 0,
+            requested_snapshot: 0,
             recent_active: false,
             sent_commit: 0,
             read_round: 0,
@@ -92,6 +95,7 @@ impl Progress {
     pub fn become_snapshot(&mut self, index: u64) {
         self.reset_state(ProgressState::Snapshot);
         self.pending_snapshot = index;
+        self.requested_snapshot = 0;
         self.next = index + 1;
         self.sent_commit = index;
     }

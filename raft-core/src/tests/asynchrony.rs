@@ -236,3 +236,46 @@ fn committed_entries_come_in_pages_and_once() {
 fn applying_what_was_not_handed_out_is_a_broken_invariant() {
     Node::with_log(1, &[1], &[1, 1], 1).raw.advance_apply_to(1);
 }
+
+#[test]
+fn committed_entries_may_be_applied_ahead_of_the_own_disk() {
+    for (limit, ahead) in [(0, 0), (1, 1), (2, 2), (100, 3)] {
+        let mut node = Node::with_storage(
+            &crate::Config { apply_unpersisted_limit: limit, ..config(1) },
+            storage(&[1, 2, 3], &[], 0),
+        );
+        node.force_leader_with_commit();
+        for _ in 0..3 {
+            node.propose(b"x");
+        }
+        let write = node.raw.ready();
+        for sent in &write.messages {
+            node.step(accept(sent));
+        }
+        assert_eq!((node.raw.raft.committed(), node.raw.raft.persisted()), (4, 1));
+        let handed = node.raw.ready().committed_entries;
+        assert_eq!(handed.len(), ahead, "limit {limit}");
+        node.write(&write);
+        node.raw.on_persisted(write.number);
+        let rest = node.raw.ready().committed_entries;
+        let all: Vec<u64> = handed.iter().chain(&rest).map(|e| e.index).collect();
+        assert_eq!(all, [2, 3, 4], "each once, limit {limit}");
+        node.raw.advance_apply_to(4);
+    }
+}
+
+#[test]
+fn limit_of_applying_ahead_can_be_taken_back() {
+    let mut node = Node::new(1, &[1, 2, 3]);
+    node.force_leader_with_commit();
+    node.raw.set_apply_unpersisted_limit(10);
+    for (limit, handed) in [(10, 1), (0, 0)] {
+        node.raw.set_apply_unpersisted_limit(limit);
+        node.propose(b"x");
+        let write = node.raw.ready();
+        for sent in &write.messages {
+            node.step(accept(sent));
+        }
+        assert_eq!(node.raw.ready().committed_entries.len(), handed);
+    }
+}

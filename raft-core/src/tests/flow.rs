@@ -1,9 +1,10 @@
 //! How a leader paces what it sends: probing, the window, limits, and what a rejection teaches.
 
 use bytes::Bytes;
+use proto::eraftpb::ConfChangeType::AddLearnerNode;
 use proto::eraftpb::{Message, MessageType};
 
-use super::harness::{Network, Node, accept, config, message, storage};
+use super::harness::{Network, Node, accept, change, config, message, storage};
 use crate::{Config, Error, entry_size};
 
 fn leader(config: &Config) -> Node {
@@ -236,4 +237,34 @@ fn a_commit_alone_is_told_at_once_or_with_the_next_message() {
         let next = to(2, &node.settle());
         assert_eq!((next[0].entries.len(), next[0].commit), (1, node.raw.raft.committed()));
     }
+}
+
+#[test]
+fn telling_commits_is_a_switch_and_what_is_urgent_is_told_anyway() {
+    let commits = |node: &mut Node, sent: &[Message]| {
+        to(2, &node.exchange(accept(&to(2, sent)[0]))).iter().map(|m| m.commit).collect::<Vec<_>>()
+    };
+    let mut node = leader(&Config { skip_commit_broadcast: true, ..config(1) });
+    node.propose(b"x");
+    let sent = node.settle();
+    assert_eq!(commits(&mut node, &sent), [0; 0]);
+    node.raw.propose_conf_change(Bytes::new(), change(AddLearnerNode, 4)).expect("nothing is pending");
+    let sent = node.settle();
+    assert_eq!(commits(&mut node, &sent), [3], "a change of membership takes effect everywhere at once");
+    node.propose(b"y");
+    let sent = node.settle();
+    assert_eq!(commits(&mut node, &sent), [0; 0]);
+    node.raw.set_skip_commit_broadcast(false);
+    assert_eq!(to(2, &node.settle()).len(), 0, "nothing has moved since");
+    node.propose(b"z");
+    let sent = node.settle();
+    assert_eq!(commits(&mut node, &sent), [5]);
+
+    // A new leader does not know whether there is a change among what it commits first.
+    let mut node =
+        Node::with_storage(&Config { skip_commit_broadcast: true, ..config(1) }, storage(&[1, 2, 3], &[1, 1], 1));
+    node.raft().become_candidate();
+    node.raft().become_leader();
+    let sent = node.settle();
+    assert_eq!(commits(&mut node, &sent), [3]);
 }

@@ -5,7 +5,7 @@ use proto::eraftpb::{ConfState, HardState, Message, MessageType, Snapshot, Snaps
 use super::harness::{Network, Node, accept, config, entries, entry, message, storage};
 use crate::{Config, MemStorage, Storage};
 
-fn snapshot(index: u64, term: u64, voters: &[u64]) -> Snapshot {
+pub fn snapshot(index: u64, term: u64, voters: &[u64]) -> Snapshot {
     let conf_state = ConfState { voters: voters.to_vec(), ..ConfState::default() };
     Snapshot { metadata: Some(SnapshotMetadata { conf_state: Some(conf_state), index, term }), ..Snapshot::default() }
 }

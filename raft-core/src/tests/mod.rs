@@ -4,6 +4,7 @@
 //! seeded: a test that passes once passes always.
 
 mod asynchrony;
+mod changer;
 mod elections;
 mod flow;
 mod harness;
@@ -18,5 +19,8 @@ mod lab3a_transfer;
 mod malformed;
 mod membership;
 mod read;
+mod snapshots;
+mod transfer;
 mod units;
 mod vote_commit;
+mod votes;
