@@ -223,7 +223,7 @@ impl<S: Storage> RawNode<S> {
         let ballot_is_durable = self.durable_ballot == (self.raft.term, self.raft.vote);
         if ballot_is_durable && messages.iter().all(leaves_at_once) {
             ready.messages = messages;
-        } else if !ballot_is_durable {
+        } else if !ballot_is_durable || !messages.iter().any(leaves_at_once) {
             ready.persisted_messages = messages;
         } else {
             (ready.messages, ready.persisted_messages) = messages.into_iter().partition(leaves_at_once);

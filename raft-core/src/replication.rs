@@ -71,7 +71,7 @@ impl<S: Storage> Raft<S> {
     /// Appends an entry of the leader's own term. Returns its index and term.
     pub(crate) fn append_entry(&mut self, entry: Entry) -> (u64, u64) {
         let (index, term) = (self.log.last_index() + 1, self.term);
-        self.log.append(vec![Entry { index, term, ..entry }]);
+        self.log.push(Entry { index, term, ..entry });
         self.appends_due = true;
         (index, term)
     }

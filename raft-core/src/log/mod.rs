@@ -176,6 +176,16 @@ impl<S: Storage> RaftLog<S> {
         self.slice(low, self.last_index() + 1, max_size)
     }
 
+    /// Adds one entry behind the last.
+    ///
+    /// # Panics
+    /// If its index is not the next one.
+    pub fn push(&mut self, entry: Entry) {
+        let (index, last) = (entry.index, self.last_index());
+        invariant!("R-ORDER", self.id, index == last + 1, "entry {index} does not follow {last}");
+        self.unstable.push(entry);
+    }
+
     /// Adds entries, replacing what stands at their indices and everything after.
     ///
     /// # Panics

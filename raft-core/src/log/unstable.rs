@@ -104,6 +104,11 @@ impl Unstable {
         self.entries.range((low - self.offset) as usize..(high - self.offset) as usize)
     }
 
+    /// Adds the next entry to the log.
+    pub fn push(&mut self, entry: Entry) {
+        self.entries.push_back(entry);
+    }
+
     /// Adds entries to the log, replacing what stands at their indices and everything after.
     pub fn truncate_and_append(&mut self, entries: Vec<Entry>) {
         let Some(first) = entries.first().map(|e| e.index) else { return };
