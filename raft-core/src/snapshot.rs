@@ -38,7 +38,7 @@ impl<S: Storage> Raft<S> {
         let index = snapshot.metadata.as_ref().map_or(0, |m| m.index);
         info!(self.logger, "sends a snapshot"; "to" => to, "index" => index, "next" => progress.next);
         progress.become_snapshot(index);
-        let message = Message { snapshot: Some(snapshot), ..self.message(MessageType::MsgSnapshot, to) };
+        let message = Message { snapshot: Some(snapshot.into()), ..self.message(MessageType::MsgSnapshot, to) };
         self.msgs.push(message);
         true
         // lab:end
@@ -72,7 +72,7 @@ impl<S: Storage> Raft<S> {
         let from = message.from;
         // lab:begin 2C snapshot::handle_snapshot  hint="restore, or answer how far our log is committed"
         if let Some(snapshot) = message.snapshot {
-            self.restore(snapshot);
+            self.restore(*snapshot);
         }
         let index = if self.log.unstable().snapshot().is_some() { self.log.last_index() } else { self.log.committed() };
         let answer = Message { index, ..self.message(MessageType::MsgAppendResponse, from) };

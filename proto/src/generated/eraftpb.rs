@@ -52,8 +52,8 @@ pub struct Message {
     pub entries: ::prost::alloc::vec::Vec<Entry>,
     #[prost(uint64, tag = "8")]
     pub commit: u64,
-    #[prost(message, optional, tag = "9")]
-    pub snapshot: ::core::option::Option<Snapshot>,
+    #[prost(message, optional, boxed, tag = "9")]
+    pub snapshot: ::core::option::Option<::prost::alloc::boxed::Box<Snapshot>>,
     #[prost(bool, tag = "10")]
     pub reject: bool,
     #[prost(uint64, tag = "11")]

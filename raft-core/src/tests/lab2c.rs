@@ -11,7 +11,7 @@ pub fn snapshot(index: u64, term: u64, voters: &[u64]) -> Snapshot {
 }
 
 fn snapshot_message(snapshot: Snapshot, term: u64) -> Message {
-    Message { snapshot: Some(snapshot), ..message(MessageType::MsgSnapshot, 2, 1, term) }
+    Message { snapshot: Some(snapshot.into()), ..message(MessageType::MsgSnapshot, 2, 1, term) }
 }
 
 fn members(node: &Node) -> Vec<u64> {

@@ -30,7 +30,7 @@ fn messages_that_make_no_sense_are_ignored() {
         Message { index: u64::MAX, entries: vec![entry(0, 3)], ..message(MessageType::MsgAppend, 2, 1, 3) },
         Message { log_term: 4, ..message(MessageType::MsgAppend, 2, 1, 3) },
         message(MessageType::MsgSnapshot, 2, 1, 3),
-        Message { snapshot: Some(Snapshot::default()), ..message(MessageType::MsgSnapshot, 2, 1, 3) },
+        Message { snapshot: Some(Snapshot::default().into()), ..message(MessageType::MsgSnapshot, 2, 1, 3) },
         message(MessageType::MsgReadIndex, 2, 1, 3),
     ];
     let mut node = Node::new(1, &[1, 2, 3]);
