@@ -71,7 +71,7 @@ impl<S: Storage> RaftLog<S> {
         &mut self.store
     }
 
-    /// The unstable tail.
+    /// The tail in memory.
     pub fn unstable(&self) -> &Unstable {
         &self.unstable
     }
@@ -290,9 +290,15 @@ impl<S: Storage> RaftLog<S> {
             return Vec::new();
         }
         let (low, high) = (self.handed_over + 1, self.hand_over_limit() + 1);
-        let entries = match self.slice(low, high, max_size) {
-            Ok(entries) => entries,
-            Err(error) => panic!("R-ORDER violated on n{}: committed entries [{low}, {high}): {error}", self.id),
+        let in_memory = self.unstable.offset();
+        let entries = if low == in_memory {
+            self.unstable.take(limit_size(self.unstable.range(low, high), max_size))
+        } else {
+            // After a restart; what is in memory comes with the next Ready.
+            match self.slice(low, high.min(in_memory), max_size) {
+                Ok(entries) => entries,
+                Err(error) => panic!("R-ORDER violated on n{}: committed entries [{low}, {high}): {error}", self.id),
+            }
         };
         self.handed_over += entries.len() as u64;
         entries

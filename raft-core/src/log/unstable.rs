@@ -1,11 +1,12 @@
-//! The tail of the log that is not known to be on this node's disk yet.
+//! The tail of the log that is in memory: what is not known to be on this node's disk yet, or was not handed to the state machine yet.
 //!
 //! ```text
-//!   on disk            handed out, being written      not handed out
-//!   ... offset-1 | offset ..... handed_out-1 | handed_out ..... last
+//!   on disk and handed over    on disk or being written       not handed out
+//!                ... offset-1 | offset ........ handed_out-1 | handed_out ..... last
 //! ```
 //!
-//! Entries stay here, and readable, until the write that carried them is reported as done. A new leader may overwrite entries while
+//! Entries stay here, and readable, until the write that carried them is reported as done and the state machine takes them: then they
+//! move on to it, so that an entry is never read back that has just been written. A new leader may overwrite entries while
 //! they are being written. The report of such a write must not be believed for the entries that were replaced, not even when an
 //! entry with the same index and term comes back later (the ABA problem), because a write in between may still put something else
 //! there. Therefore every write in flight remembers how far it is still *true*, and a truncation cuts that mark back for good.
@@ -35,7 +36,7 @@ pub struct Persisted {
     pub snapshot: u64,
 }
 
-/// The tail of the log that is not on disk yet; see the module.
+/// The tail of the log that is in memory; see the module.
 #[derive(Clone, Debug)]
 pub struct Unstable {
     /// Index of the first entry, or of the one that will be first.
@@ -71,7 +72,7 @@ impl Unstable {
         }
     }
 
-    /// Index of the first unstable entry. Smaller indices are on disk (or in the pending snapshot).
+    /// Index of the first entry in memory. Smaller indices are on disk (or in the pending snapshot).
     pub fn offset(&self) -> u64 {
         self.offset
     }
@@ -156,7 +157,15 @@ impl Unstable {
         (snapshot, entries)
     }
 
-    /// All writes of Readies up to `number` are done. Entries that are on disk now leave.
+    /// Takes out the first `count` entries. They must be on disk.
+    pub fn take(&mut self, count: usize) -> Vec<Entry> {
+        let entries = self.entries.drain(..count).collect();
+        self.offset += count as u64;
+        self.give_back_memory();
+        entries
+    }
+
+    /// All writes of Readies up to `number` are done.
     pub fn on_persisted(&mut self, number: u64) -> Persisted {
         let mut persisted = Persisted::default();
         while let Some(write) = self.writes.front().copied() {
@@ -170,11 +179,6 @@ impl Unstable {
         if persisted.snapshot > 0 {
             self.snapshot = None;
             self.snapshot_handed_out = false;
-        }
-        if persisted.tail >= self.offset {
-            self.entries.drain(..(persisted.tail + 1 - self.offset) as usize);
-            self.offset = persisted.tail + 1;
-            self.give_back_memory();
         }
         persisted
     }

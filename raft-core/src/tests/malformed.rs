@@ -129,7 +129,7 @@ fn random_message(rng: &mut Rng) -> Message {
         index: start,
         entries,
         commit: number(rng),
-        snapshot,
+        snapshot: snapshot.map(Box::new),
         reject: rng.below(2) == 0,
         reject_hint: number(rng),
         request_snapshot: if rng.below(4) == 0 { number(rng) } else { 0 },
