@@ -166,7 +166,7 @@ impl<S: Storage> Raft<S> {
         }
         info!(self.logger, "restores the requested snapshot"; "index" => index);
         self.requested_snapshot = 0;
-        self.log.restore(index, message.snapshot.unwrap_or_default());
+        self.log.restore(index, *message.snapshot.unwrap_or_default());
         self.tracker.restore(&conf_state, index + 1);
         let answer = Message { index, ..self.message(MessageType::MsgAppendResponse, message.from) };
         self.msgs.push(answer);

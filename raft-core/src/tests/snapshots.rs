@@ -83,7 +83,7 @@ fn requested_snapshot_must_be_new_enough() {
     node.raw.request_snapshot().expect("a follower that knows its leader");
     for (index, taken) in [(2, 0), (3, 1)] {
         let snapshot = Some(super::lab2c::snapshot(index, 1, &[1, 2]));
-        node.exchange(Message { snapshot, ..message(MessageType::MsgSnapshot, 2, 1, 1) });
+        node.exchange(Message { snapshot: snapshot.map(Box::new), ..message(MessageType::MsgSnapshot, 2, 1, 1) });
         assert_eq!(node.snapshots.len(), taken, "at {index}");
     }
 }
@@ -177,7 +177,7 @@ fn overlapping_snapshots_are_answered_and_not_taken_in() {
     let snapshot = network.node(1).raw.store().snapshot(0, 3).expect("made");
     // Twice the same, after everything in it is known.
     for _ in 0..2 {
-        let again = Message { snapshot: Some(snapshot.clone()), ..message(MessageType::MsgSnapshot, 1, 3, 1) };
+        let again = Message { snapshot: Some(snapshot.clone().into()), ..message(MessageType::MsgSnapshot, 1, 3, 1) };
         let answers = network.node(3).exchange(again);
         assert_eq!(answers, [accept(&Message { index: 10, ..message(MessageType::MsgAppend, 1, 3, 1) })]);
     }
@@ -197,7 +197,10 @@ fn snapshot_brings_a_joint_configuration() {
     let snapshot = Snapshot { metadata: Some(metadata), ..Snapshot::default() };
     for id in [1, 3, 5] {
         let mut node = Node::new(id, &[1, 2, 3]);
-        node.exchange(Message { snapshot: Some(snapshot.clone()), ..message(MessageType::MsgSnapshot, 2, id, 3) });
+        node.exchange(Message {
+            snapshot: Some(snapshot.clone().into()),
+            ..message(MessageType::MsgSnapshot, 2, id, 3)
+        });
         let configuration = node.raw.raft.tracker().configuration();
         assert_eq!(configuration.to_string(), "voters=(1 2 4)&&(1 2 3) learners=(5) learners_next=(3) autoleave");
         assert_eq!(node.raw.raft.tracker().conf_state(), state);
@@ -220,7 +223,7 @@ fn change_that_a_snapshot_has_overtaken_changes_nothing() {
     let conf_state = ConfState { voters: vec![1, 2, 4], ..ConfState::default() };
     let metadata = SnapshotMetadata { conf_state: Some(conf_state), index: 5, term: 2 };
     let snapshot = Snapshot { metadata: Some(metadata), ..Snapshot::default() };
-    node.step(Message { snapshot: Some(snapshot), ..message(MessageType::MsgSnapshot, 1, 2, 2) });
+    node.step(Message { snapshot: Some(snapshot.into()), ..message(MessageType::MsgSnapshot, 1, 2, 2) });
     let late = decode_conf_change(&to_apply[1]).expect("a change");
     let members = node.raw.apply_conf_change(late).expect("nothing to refuse");
     assert_eq!(members.voters, [1, 2, 4]);

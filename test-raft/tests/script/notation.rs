@@ -131,7 +131,7 @@ pub fn message(message: &Message) -> String {
         MessageType::MsgAppend => append(message),
         MessageType::MsgAppendResponse => append_response(message),
         MessageType::MsgHeartbeat => format!("commit={}{context}", message.commit),
-        MessageType::MsgSnapshot => message.snapshot.as_ref().map_or_else(|| "empty".to_owned(), snapshot),
+        MessageType::MsgSnapshot => message.snapshot.as_deref().map_or_else(|| "empty".to_owned(), snapshot),
         _ => context.trim_start().to_owned(),
     };
     if detail.is_empty() { kind } else { format!("{kind} {detail}") }

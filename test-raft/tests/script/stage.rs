@@ -129,7 +129,7 @@ fn forged(command: &Command) -> Result<Message, String> {
         reject: reject.unwrap_or(false),
         reject_hint: hint.unwrap_or(0),
         entries: parse_entries(entries.as_deref().unwrap_or_default(), index)?,
-        snapshot: received,
+        snapshot: received.map(Box::new),
         ..Message::default()
     })
 }
