@@ -70,6 +70,9 @@ pub enum Command {
         message_bytes: Option<u64>,
         #[arg(key)]
         apply_bytes: Option<u64>,
+        /// How many committed entries may be applied before the own disk has them.
+        #[arg(key)]
+        apply_unpersisted: Option<u64>,
         /// Payload bytes that may be proposed and not committed.
         #[arg(key)]
         uncommitted_bytes: Option<u64>,
@@ -104,8 +107,19 @@ pub enum Command {
         #[arg(key)]
         until: Option<String>,
     },
-    /// Asks for a linearizable read.
-    Read { id: u64, context: String },
+    /// Asks for a linearizable read. With `forward=true` a follower asks its leader.
+    Read {
+        id: u64,
+        context: String,
+        #[arg(key, optional)]
+        forward: bool,
+    },
+    /// The leader sends heartbeats now.
+    Ping(u64),
+    /// How much a node wants to lead: voters refuse candidates of lower priority, unless those have longer logs.
+    Priority { id: u64, value: i64 },
+    /// The node asks its leader for a snapshot.
+    RequestSnapshot(u64),
     /// Proposes a change of membership: `v4` makes node 4 a voter, `l4` a learner, `r4` removes it; `leave` leaves a joint configuration.
     /// `transition` is `auto` (joint only if needed), `implicit` (joint, left by the leader) or `explicit` (joint, left by `leave`); `v1` is
     /// the older form with one change.

@@ -18,6 +18,7 @@ use std::error::Error;
 use cluster::{Cluster, Filter};
 use command::{Command, Ids};
 use node::{Node, Show};
+use raft_core::{MemStorage, RawNode};
 
 /// Runs one scenario.
 #[derive(Default)]
@@ -73,27 +74,30 @@ impl Script {
             Command::Campaign(ids) => self.each(ids, |cluster, id| {
                 cluster.with(id, |node, _| node.raw_mut().map_or(Ok(()), |raw| raw.campaign()))
             }),
-            Command::Propose { id, payloads } => self.cluster.with(*id, |node, _| {
-                let Some(raw) = node.raw_mut() else { return Ok(()) };
+            Command::Propose { id, payloads } => self.raw(*id, |raw| {
                 payloads.iter().try_for_each(|payload| raw.propose("".into(), payload.clone().into()).map(|_| ()))
             }),
-            Command::Read { id, context } => self
-                .cluster
-                .with(*id, |node, _| node.raw_mut().map_or(Ok(()), |raw| raw.read_index(context.clone().into()))),
+            Command::Read { id, context, forward } => self.raw(*id, |raw| match forward {
+                true => raw.forward_read(context.clone().into()),
+                false => raw.read_index(context.clone().into()),
+            }),
+            Command::Ping(id) => self.raw(*id, |raw| {
+                raw.ping();
+                Ok(())
+            }),
+            Command::Priority { id, value } => self.raw(*id, |raw| {
+                raw.set_priority(*value);
+                Ok(())
+            }),
+            Command::RequestSnapshot(id) => self.raw(*id, |raw| raw.request_snapshot()),
             Command::Conf { id, changes, transition } => {
                 let change = stage::parse_change(changes, transition.as_deref())?;
-                self.cluster.with(*id, |node, _| {
-                    let Some(raw) = node.raw_mut() else { return Ok(()) };
-                    raw.propose_conf_change("".into(), change).map(|_| ())
-                })
+                self.raw(*id, |raw| raw.propose_conf_change("".into(), change).map(|_| ()))
             }
-            Command::Transfer { id, to } => {
-                self.cluster.with(*id, |node, _| node.raw_mut().map_or(Ok(()), |raw| raw.transfer_leader(*to)))
-            }
+            Command::Transfer { id, to } => self.raw(*id, |raw| raw.transfer_leader(*to)),
             Command::Report { id, about, what } => {
                 check_word(what, &["delivered", "lost", "unreachable"])?;
-                self.cluster.with(*id, |node, _| {
-                    let Some(raw) = node.raw_mut() else { return Ok(()) };
+                self.raw(*id, |raw| {
                     match what.as_str() {
                         "unreachable" => raw.report_unreachable(*about),
                         outcome => raw.report_snapshot(*about, outcome == "delivered"),
@@ -103,6 +107,11 @@ impl Script {
             }
             _ => Err("this command is not implemented".to_owned()),
         }
+    }
+
+    /// Calls a running node. On one that is down nothing happens.
+    fn raw(&mut self, id: u64, call: impl FnOnce(&mut RawNode<MemStorage>) -> raft_core::Result<()>) -> Outcome {
+        self.cluster.with(id, |node, _| node.raw_mut().map_or(Ok(()), call))
     }
 
     fn each(&mut self, ids: &Ids, mut act: impl FnMut(&mut Cluster, u64) -> Outcome) -> Outcome {

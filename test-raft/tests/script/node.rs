@@ -187,6 +187,9 @@ impl Node {
             let context = String::from_utf8_lossy(&read.request_ctx).into_owned();
             self.line(out, &format!("may answer read {context:?} at index {}", read.index));
         }
+        for context in &ready.dropped_reads {
+            self.line(out, &format!("gives up read {:?}", String::from_utf8_lossy(context)));
+        }
         let committed_entries = std::mem::take(&mut ready.committed_entries);
         self.write(ready, out);
         self.to_apply.extend(committed_entries);

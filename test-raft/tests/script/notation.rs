@@ -115,12 +115,15 @@ pub fn kind(message: &Message) -> String {
 pub fn message(message: &Message) -> String {
     let kind = kind(message);
     let granted = if message.reject { "refused" } else { "granted" };
+    let priority = if message.priority == 0 { String::new() } else { format!(" priority={}", message.priority) };
     let context = context(message);
     let detail = match message.msg_type() {
         MessageType::MsgRequestVote if !message.context.is_empty() => {
-            format!("last={}@{} by order of the leader", message.index, message.log_term)
+            format!("last={}@{}{priority} by order of the leader", message.index, message.log_term)
         }
-        MessageType::MsgRequestVote => format!("last={}@{}", message.index, message.log_term),
+        MessageType::MsgRequestVote => format!("last={}@{}{priority}", message.index, message.log_term),
+        MessageType::MsgReadIndex => read(message),
+        MessageType::MsgReadIndexResp => format!("{} index={}", read(message), message.index),
         MessageType::MsgTransferLeader => format!("target=n{}", message.from),
         MessageType::MsgRequestVoteResponse => granted.to_owned(),
         MessageType::MsgRequestPreVote => {
@@ -151,6 +154,12 @@ fn append_response(message: &Message) -> String {
         return format!("refused prev={} hint={}@{}{wants}", message.index, message.reject_hint, message.log_term);
     }
     format!("match={}{wants}", message.index)
+}
+
+/// The context of a read that is asked of the leader, or answered by it.
+fn read(message: &Message) -> String {
+    let context = message.entries.first().map(|entry| String::from_utf8_lossy(&entry.data));
+    format!("{:?}", context.unwrap_or_default())
 }
 
 /// The round of a read confirmation that travels with a heartbeat.

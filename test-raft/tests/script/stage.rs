@@ -59,6 +59,7 @@ impl Stage {
             inflight_bytes,
             message_bytes,
             apply_bytes,
+            apply_unpersisted,
             uncommitted_bytes,
         } = command
         else {
@@ -73,6 +74,7 @@ impl Stage {
             max_inflight_bytes: inflight_bytes.unwrap_or(plain.max_inflight_bytes),
             max_size_per_msg: message_bytes.unwrap_or(plain.max_size_per_msg),
             max_committed_size_per_ready: apply_bytes.unwrap_or(plain.max_committed_size_per_ready),
+            apply_unpersisted_limit: apply_unpersisted.unwrap_or(0),
             max_uncommitted_size: uncommitted_bytes.unwrap_or(plain.max_uncommitted_size),
             ..plain
         };
