@@ -1,6 +1,9 @@
 //! Settings of the raft side of a store. Plain values; the server reads them from its TOML file.
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    split::SplitLimits,
+};
 
 /// Settings of one store. Times are in ticks: the driver decides how long a tick is.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +42,14 @@ pub struct Config {
     pub log_gc_ticks: u64,
     /// Entries that make a compaction worth while; fewer wait for some more looks.
     pub log_gc_threshold: u64,
+    /// Ticks between two looks of a leader whether its region is too large.
+    pub split_check_ticks: u64,
+    /// When a region is too large, and how large its parts are.
+    pub split: SplitLimits,
+    /// Ticks that a split waits for its ids before it is given up.
+    pub split_wait_ticks: u64,
+    /// The last part of a split keeps the region's id; otherwise the first one does.
+    pub right_derive: bool,
     /// Reads that find no leader ready wait this many ticks before they are refused.
     pub read_wait_ticks: u64,
     /// Bytes of log that the log writer puts into one batch at the most.
@@ -67,6 +78,10 @@ impl Default for Config {
             entry_cache_bytes: 4 << 20,
             log_gc_ticks: 60,
             log_gc_threshold: 50,
+            split_check_ticks: 200,
+            split: SplitLimits::default(),
+            split_wait_ticks: 100,
+            right_derive: true,
             read_wait_ticks: 40,
             max_write_batch_bytes: 4 << 20,
             seed: 0,
@@ -86,6 +101,11 @@ impl Config {
             ("store-heartbeat-ticks", self.store_heartbeat_ticks),
             ("log-gc-ticks", self.log_gc_ticks),
             ("log-gc-threshold", self.log_gc_threshold),
+            ("split-check-ticks", self.split_check_ticks),
+            ("split-wait-ticks", self.split_wait_ticks),
+            ("region-split-size", self.split.split_bytes),
+            ("region-split-keys", self.split.split_keys),
+            ("region-split-cuts", self.split.max_cuts as u64),
             ("mailbox-capacity", self.mailbox_capacity as u64),
             ("messages-per-round", self.messages_per_round as u64),
             ("regions-per-round", self.regions_per_round as u64),
@@ -108,6 +128,17 @@ impl Config {
                 name: "election-ticks",
                 reason: format!("must be greater than heartbeat-ticks ({})", self.heartbeat_ticks),
             });
+        }
+        let SplitLimits { max_bytes, split_bytes, max_keys, split_keys, .. } = self.split;
+        for (name, max, part) in
+            [("region-max-size", max_bytes, split_bytes), ("region-max-keys", max_keys, split_keys)]
+        {
+            if max < part {
+                return Err(Error::Config {
+                    name,
+                    reason: format!("must not be less than what is split off ({part})"),
+                });
+            }
         }
         if self.max_entry_bytes > self.max_uncommitted_bytes {
             return Err(Error::Config {

@@ -3,7 +3,7 @@
 //! Production implements them with sockets and RocksDB (crate `server`), the simulator with queues and memory. Calls come from
 //! the stage that holds the value; none of them may block on the network.
 
-use proto::{pdpb, raft_serverpb::RaftMessage};
+use proto::{metapb, pdpb, raft_serverpb::RaftMessage};
 use storage::Engine;
 
 /// The two engines of a store.
@@ -25,10 +25,21 @@ pub trait Transport: Clone + Send + 'static {
     fn flush(&mut self);
 }
 
-/// Reports to the scheduler. Fire and forget: a lost report is made up for by the next one.
+/// Ids for the new regions of a split, one set for each; or why there are none.
+pub type SplitIds = std::result::Result<Vec<pdpb::SplitId>, String>;
+
+/// Takes the answer to [`SchedulerLink::ask_split`].
+pub type SplitIdsCallback = Box<dyn FnOnce(SplitIds) + Send>;
+
+/// Reports and questions to the scheduler. No call waits. Reports are fire and forget: a lost one is made up for by the next.
 pub trait SchedulerLink: Send + Sync + 'static {
     /// A leader's report about its region. `header` is left empty for the link to fill in.
     fn region_heartbeat(&self, heartbeat: pdpb::RegionHeartbeatRequest);
     /// The store's report about itself.
     fn store_heartbeat(&self, stats: pdpb::StoreStats);
+    /// Asks for the ids of a split of `region` into `new_regions` more. The answer may come at any time, or never; who asks does not
+    /// wait for ever.
+    fn ask_split(&self, region: metapb::Region, new_regions: u32, callback: SplitIdsCallback);
+    /// All parts of a region that was split, in key order, told by its leader.
+    fn report_split(&self, parts: Vec<metapb::Region>);
 }

@@ -113,6 +113,11 @@ impl ChangesInFlight {
         self.changes.iter().find(|(_, change)| rule.is_overtaken_by(*change)).map(|(index, _)| *index)
     }
 
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
     /// Everything up to `index` is applied.
     pub fn applied_to(&mut self, index: u64) {
         while self.changes.front().is_some_and(|(at, _)| *at <= index) {

@@ -28,10 +28,11 @@
 //! | [`apply`] | committed entries become data, with the apply state in the same batch |
 //! | [`worker`] | what takes long, in the background: deleting compacted log entries |
 //! | [`epoch`] | which part of a region's epoch each command is checked against |
+//! | [`split`] | when a region is cut, and where |
 //! | [`store`] | the store itself: identity, first regions, loading of the peers at start |
 //!
-//! Simplified for now: the peers of a region are those of its bootstrap; snapshots, splits and membership changes are not here
-//! yet, so the log is compacted only as far as every member has it.
+//! Simplified for now: a region's peers are on the stores of its bootstrap; snapshots and membership changes are not here yet, so
+//! the log is compacted only as far as every member has it, and a store never makes a peer but by bootstrap or split.
 
 pub mod apply;
 pub mod batch;
@@ -48,6 +49,7 @@ pub mod peer;
 pub mod peer_storage;
 pub mod poller;
 pub mod region;
+pub mod split;
 pub mod store;
 pub mod threads;
 pub mod worker;
@@ -57,6 +59,6 @@ pub use command::{
     AdminCallback, AdminCommand, ReadCallback, ReadCommand, RegionSnapshot, RequestHeader, WriteCallback, WriteCommand,
 };
 pub use config::Config;
-pub use env::{Engines, SchedulerLink, Transport};
+pub use env::{Engines, SchedulerLink, SplitIds, SplitIdsCallback, Transport};
 pub use error::{Error, Result};
 pub use store::{StoreParts, build};

@@ -2,12 +2,15 @@
 
 use proto::{
     eraftpb::Entry,
+    metapb::Region,
     raft_serverpb::{RaftMessage, RaftTruncatedState},
 };
 
 use crate::{
     command::{AdminCallback, AdminCommand, ReadCommand, WriteCallback, WriteCommand},
+    env::SplitIds,
     error::Error,
+    split::{Checked, CutPolicy, Growth},
 };
 
 /// What comes into the mailbox of a peer.
@@ -32,6 +35,15 @@ pub enum PeerMessage<S> {
         /// The index.
         to: u64,
     },
+    /// From a background worker: the size of the region, and where to cut it.
+    SplitChecked(SplitChecked),
+    /// From the scheduler: ids for a split.
+    SplitIds {
+        /// Number of the question that this answers.
+        question: u64,
+        /// The answer.
+        ids: SplitIds,
+    },
     /// From the transport: messages to this store were lost.
     Unreachable {
         /// The store.
@@ -50,6 +62,8 @@ impl<S> PeerMessage<S> {
             | PeerMessage::Persisted { .. }
             | PeerMessage::Applied(_)
             | PeerMessage::LogDeleted { .. }
+            | PeerMessage::SplitChecked(_)
+            | PeerMessage::SplitIds { .. }
             | PeerMessage::Unreachable { .. } => {}
         }
     }
@@ -118,6 +132,8 @@ pub struct Applied {
     pub index: u64,
     /// What admin commands among them have changed, in order. It is written to the engine by now.
     pub results: Vec<ApplyResult>,
+    /// What the entries since the last report did to the size of the region.
+    pub growth: Growth,
 }
 
 /// What an applied admin command means for the peer.
@@ -125,4 +141,17 @@ pub struct Applied {
 pub enum ApplyResult {
     /// The log begins behind this entry now.
     LogCompacted(RaftTruncatedState),
+    /// The region was split. These are its parts, in key order; one of them has its id.
+    Split(Vec<Region>),
+}
+
+/// What a walk over a region came to.
+#[derive(Clone, Debug)]
+pub struct SplitChecked {
+    /// The region's version when the walk was ordered.
+    pub version: u64,
+    /// What it was for.
+    pub policy: CutPolicy,
+    /// What it found.
+    pub found: Checked,
 }

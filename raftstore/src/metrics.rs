@@ -67,6 +67,8 @@ metrics! {
     apply_batches,
     /// Entries that left the raft log by compaction.
     entries_compacted,
+    /// Splits that peers of this store have applied.
+    regions_split,
     /// Times a peer of this store became leader.
     elections_won,
 }

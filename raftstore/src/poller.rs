@@ -18,7 +18,7 @@ use crate::{
     error::Result,
     log_writer::{LogWriter, PersistTask},
     message::{ApplyTask, PeerMessage},
-    peer::{Effects, Peer},
+    peer::{Effects, Peer, SplitQuestion},
     worker::Task,
 };
 
@@ -133,7 +133,7 @@ impl<E: Engine, T: Transport> RaftPoller<E, T> {
         }
         for _ in 0..self.max_messages {
             let Some(message) = taken.mailbox.pop() else { break };
-            taken.machine.on_message(message, self.router.metrics());
+            taken.machine.on_message(message, &self.router);
         }
     }
 
@@ -144,7 +144,7 @@ impl<E: Engine, T: Transport> RaftPoller<E, T> {
         }
         for _ in 0..self.max_messages {
             let Some(message) = taken.mailbox.pop() else { break };
-            taken.machine.on_message(message, &mut effects);
+            taken.machine.on_message(message, &mut effects)?;
         }
         taken.machine.finish_round(&mut effects)?;
         taken.mailbox.set_crowded(taken.machine.is_crowded());
@@ -152,7 +152,7 @@ impl<E: Engine, T: Transport> RaftPoller<E, T> {
         Ok(())
     }
 
-    fn carry_out(&mut self, effects: Effects) {
+    fn carry_out(&mut self, effects: Effects<E>) {
         for message in effects.messages {
             self.transport.send(message);
         }
@@ -172,8 +172,23 @@ impl<E: Engine, T: Transport> RaftPoller<E, T> {
         for task in effects.tasks {
             let _ = self.downstream.background.send(task); // as above
         }
+        // All parts of a split at once, before the heartbeat that shrinks the region: no key is ever without a region.
+        for parts in effects.splits {
+            self.scheduler.report_split(parts);
+        }
         for heartbeat in effects.heartbeats {
             self.scheduler.region_heartbeat(heartbeat);
+        }
+        for SplitQuestion { number: question, region, new_regions } in effects.questions {
+            let (router, region_id) = (self.router.clone(), region.id);
+            let callback = Box::new(move |ids| {
+                // A region that is gone meanwhile no longer cares.
+                let _ = router.report(region_id, PeerMessage::SplitIds { question, ids });
+            });
+            self.scheduler.ask_split(region, new_regions, callback);
+        }
+        for peer in effects.created {
+            self.router.start(peer);
         }
         for status in effects.statuses {
             self.router.publish(status);

@@ -3,7 +3,9 @@
 
 use proto::{
     eraftpb::Entry,
-    raft_cmdpb::{AdminCmdType, AdminRequest, AdminResponse, CompactLogRequest, CompactLogResponse},
+    raft_cmdpb::{
+        AdminCmdType, AdminRequest, AdminResponse, BatchSplitResponse, CompactLogRequest, CompactLogResponse,
+    },
     raft_serverpb::RaftTruncatedState,
 };
 use storage::Engine;
@@ -14,25 +16,30 @@ use crate::{error::Result, message::ApplyResult};
 impl<E: Engine> ApplyWorker<E> {
     /// Executes an admin command whose epoch was checked.
     ///
-    /// The outer error is fatal: the command is one that this version cannot follow.
+    /// The outer error is fatal: the command is one that this version cannot follow. The inner one is a refusal, the same on all
+    /// replicas, that has changed nothing.
     pub(super) fn execute_admin(
         &mut self,
         region: &mut ApplyRegion,
         entry: &Entry,
         request: AdminRequest,
-    ) -> Result<AdminResponse> {
+    ) -> Result<Result<AdminResponse>> {
         let mut response = AdminResponse { cmd_type: request.cmd_type, ..Default::default() };
-        match (request.cmd_type(), request.compact_log) {
-            (AdminCmdType::CompactLog, Some(compact)) => {
+        match (request.cmd_type(), request.compact_log, request.splits) {
+            (AdminCmdType::CompactLog, Some(compact), _) => {
                 compact_log(region, entry, &compact);
                 response.compact_log = Some(CompactLogResponse {});
             }
-            (cmd_type, _) => {
+            (AdminCmdType::BatchSplit, _, Some(split)) => match self.split(region, &split)? {
+                Ok(regions) => response.splits = Some(BatchSplitResponse { regions }),
+                Err(refused) => return Ok(Err(refused)),
+            },
+            (cmd_type, _, _) => {
                 let what = format!("admin command {} cannot be applied", cmd_type.as_str_name());
                 return Err(corrupted(region, entry, &what));
             }
         }
-        Ok(response)
+        Ok(Ok(response))
     }
 }
 

@@ -6,7 +6,7 @@ use proto::{
     eraftpb::{Entry, EntryType},
     raft_cmdpb::{CompareAndSwapRequest, CompareAndSwapResponse, RaftCmdRequest, Request, Response},
 };
-use storage::{Cf, CompareAndSwap, Engine};
+use storage::{Cf, CompareAndSwap, Engine, WriteOp};
 
 use super::{ApplyRegion, ApplyWorker, Outcome, put_apply_state};
 use crate::{
@@ -38,20 +38,29 @@ impl<E: Engine> ApplyWorker<E> {
         }
         if let Some(admin) = command.admin_request {
             let before = region.region.region_epoch.unwrap_or_default();
-            let response = self.execute_admin(region, entry, admin)?;
+            let response = match self.execute_admin(region, entry, admin)? {
+                Ok(response) => response,
+                Err(refused) => return Ok(Err(refused)),
+            };
             rule.assert_moved(&before, &region.region.region_epoch.unwrap_or_default(), region.region.id);
             return Ok(Ok(Outcome::Changed(Box::new(response))));
         }
-        let responses = command.requests.into_iter().map(|r| self.execute_request(region, r));
+        let responses = command.requests.into_iter().map(|r| self.execute_request(&mut *region, r));
         Ok(Ok(Outcome::Written(responses.collect::<Result<_>>()?)))
     }
 
-    fn execute_request(&mut self, region: &ApplyRegion, request: Request) -> Result<Response> {
+    fn execute_request(&mut self, region: &mut ApplyRegion, request: Request) -> Result<Response> {
         // lab:begin 2B apply::execute_request  hint="into the batch, not into the engine"
         let mut response = Response { cmd_type: request.cmd_type, ..Default::default() };
         match request {
-            Request { put: Some(put), .. } => self.batch.put(column_family(&put.cf)?, put.key, put.value),
-            Request { delete: Some(delete), .. } => self.batch.delete(column_family(&delete.cf)?, delete.key),
+            Request { put: Some(put), .. } => {
+                region.growth.put(&put.key, &put.value);
+                self.batch.put(column_family(&put.cf)?, put.key, put.value);
+            }
+            Request { delete: Some(delete), .. } => {
+                region.growth.delete(&delete.key);
+                self.batch.delete(column_family(&delete.cf)?, delete.key);
+            }
             Request { delete_range: Some(range), .. } => {
                 self.batch.delete_range(column_family(&range.cf)?, range.start_key, range.end_key);
             }
@@ -71,7 +80,7 @@ impl<E: Engine> ApplyWorker<E> {
     /// says so: a replay must not decide again. Nothing of this entry itself is in the batch: a compare-and-swap is proposed alone.
     fn compare_and_swap(
         &mut self,
-        region: &ApplyRegion,
+        region: &mut ApplyRegion,
         request: CompareAndSwapRequest,
     ) -> Result<CompareAndSwapResponse> {
         put_apply_state(&mut self.batch, region);
@@ -84,6 +93,9 @@ impl<E: Engine> ApplyWorker<E> {
             now: request.now,
         };
         let (outcome, op) = storage::raw::compare_and_swap(&self.kv, swap)?;
+        if let Some(WriteOp::Put { key, value, .. }) = &op {
+            region.growth.put(key, value);
+        }
         self.batch.extend(op);
         Ok(CompareAndSwapResponse {
             succeed: outcome.succeeded,
@@ -96,7 +108,9 @@ impl<E: Engine> ApplyWorker<E> {
 /// The checks of an entry, made again now that its place in the order is fixed (invariants S-EPOCH-APPLY, S-KEY-APPLY).
 fn check(region: &ApplyRegion, command: &RaftCmdRequest, rule: EpochRule) -> Result<()> {
     let sent = command.header.as_ref().and_then(|h| h.region_epoch).unwrap_or_default();
-    rule.check(&region.region, &sent)?;
+    rule.check(&region.region, &sent).map_err(|_| Error::EpochNotMatch {
+        current: [&region.region].into_iter().chain(&region.split_off).cloned().collect(),
+    })?;
     check_requests(&region.region, &command.requests)
 }
 

@@ -8,6 +8,7 @@
 
 mod admin;
 mod execute;
+mod split;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -28,6 +29,7 @@ use crate::{
     message::{Applied, ApplyResult, ApplyTask, PeerMessage, Waiting},
     metrics::Metrics,
     peer_storage::read,
+    split::Growth,
 };
 
 /// Tasks that are taken into one round, so that clients do not wait for an endless batch.
@@ -39,6 +41,9 @@ struct ApplyRegion {
     state: RaftApplyState,
     /// What the peer has to be told besides the applied index.
     results: Vec<ApplyResult>,
+    growth: Growth,
+    /// What was split off the region last, for clients that ask with an epoch from before.
+    split_off: Vec<Region>,
     changed: bool,
 }
 
@@ -63,6 +68,8 @@ pub struct ApplyWorker<E: Engine> {
     tasks: Receiver<ApplyTask>,
     regions: BTreeMap<u64, ApplyRegion>,
     batch: WriteBatch,
+    /// The batch holds something that the raft log cannot bring back: it has to be synced.
+    must_sync: bool,
     answers: Vec<Answer>,
     metrics: Arc<Metrics>,
 }
@@ -72,7 +79,7 @@ impl<E: Engine> ApplyWorker<E> {
     pub fn new(kv: E, router: Router<E>, tasks: Receiver<ApplyTask>) -> Self {
         let metrics = router.metrics().clone();
         let (regions, batch, answers) = (BTreeMap::new(), WriteBatch::new(), Vec::new());
-        ApplyWorker { kv, router, tasks, regions, batch, answers, metrics }
+        ApplyWorker { kv, router, tasks, regions, batch, must_sync: false, answers, metrics }
     }
 
     /// Where the worker's tasks come from, for the driver to wait on.
@@ -121,7 +128,14 @@ impl<E: Engine> ApplyWorker<E> {
             read(&self.kv, Cf::Raft, &keys::region_state(region_id))?.ok_or_else(|| missing("region state"))?;
         let state = read(&self.kv, Cf::Raft, &keys::apply_state(region_id))?.ok_or_else(|| missing("apply state"))?;
         let region = local.region.ok_or_else(|| missing("region in its region state"))?;
-        Ok(ApplyRegion { region, state, results: Vec::new(), changed: false })
+        Ok(ApplyRegion {
+            region,
+            state,
+            results: Vec::new(),
+            growth: Growth::default(),
+            split_off: Vec::new(),
+            changed: false,
+        })
     }
 
     fn apply_entries(&mut self, region: &mut ApplyRegion, task: ApplyTask) -> Result<()> {
@@ -177,7 +191,9 @@ impl<E: Engine> ApplyWorker<E> {
             put_apply_state(&mut self.batch, region);
         }
         if !self.batch.is_empty() {
-            self.kv.write(std::mem::take(&mut self.batch), Durability::Buffered)?;
+            let durability = if self.must_sync { Durability::Sync } else { Durability::Buffered };
+            self.kv.write(std::mem::take(&mut self.batch), durability)?;
+            self.must_sync = false;
             self.metrics.apply_batches.inc();
         }
         for answer in self.answers.drain(..) {
@@ -192,7 +208,8 @@ impl<E: Engine> ApplyWorker<E> {
     fn report(&mut self) {
         for (id, region) in self.regions.iter_mut().filter(|(_, r)| r.changed) {
             region.changed = false;
-            let applied = Applied { index: region.state.applied_index, results: std::mem::take(&mut region.results) };
+            let (results, growth) = (std::mem::take(&mut region.results), std::mem::take(&mut region.growth));
+            let applied = Applied { index: region.state.applied_index, results, growth };
             // A region that is gone meanwhile no longer cares.
             let _ = self.router.report(*id, PeerMessage::Applied(applied));
         }

@@ -18,7 +18,7 @@ use crate::{
     message::{PeerMessage, StoreMessage},
     metrics::Metrics,
     peer::{Peer, PeerStatus},
-    store::StoreMachine,
+    store::{SharedMeta, StoreMachine},
 };
 
 /// Mailbox of a peer.
@@ -53,6 +53,7 @@ struct Shared<E: Engine> {
     capacity: usize,
     statuses: Mutex<BTreeMap<u64, PeerStatus>>,
     metrics: Arc<Metrics>,
+    meta: Arc<SharedMeta>,
 }
 
 /// Way to the peers of a store. Cheap to clone.
@@ -78,6 +79,7 @@ impl<E: Engine> Router<E> {
             capacity,
             statuses: Mutex::new(BTreeMap::new()),
             metrics,
+            meta: Arc::default(),
         };
         (Router { shared: Arc::new(shared) }, receiver)
     }
@@ -88,6 +90,30 @@ impl<E: Engine> Router<E> {
         let mailbox = Arc::new(Mailbox::new(peer, self.shared.capacity));
         let before = self.peers_mut().insert(region_id, mailbox);
         assert!(before.is_none(), "invariant S-META-AGREE: region {region_id} has two peers on one store");
+    }
+
+    /// Adds a peer that has come into being while the store runs, lets it begin, and gives it the vote that came too early for it.
+    pub fn start(&self, peer: Box<Peer<E>>) {
+        let region_id = peer.region_id();
+        self.register(peer);
+        if let Some(mailbox) = self.mailbox(region_id) {
+            self.notify(&mailbox);
+        }
+        // After the registration: the store machine keeps votes under the same lock, and only for regions without a mailbox.
+        let vote = self.shared.meta.lock().take_early_vote(region_id);
+        if let Some(vote) = vote {
+            self.raft_message(vote);
+        }
+    }
+
+    /// Has the region a peer here?
+    pub fn has_peer(&self, region_id: u64) -> bool {
+        self.peers().contains_key(&region_id)
+    }
+
+    /// What the store knows of its regions.
+    pub fn meta(&self) -> &Arc<SharedMeta> {
+        &self.shared.meta
     }
 
     fn peers(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<u64, Arc<PeerMailbox<E>>>> {

@@ -8,7 +8,7 @@ use prost::Message;
 use proto::raft_cmdpb::{AdminCmdType, AdminRequest, RaftCmdRequest, RaftRequestHeader};
 use storage::Engine;
 
-use super::Peer;
+use super::{Effects, Peer};
 use crate::{
     command::AdminCommand,
     epoch::EpochRule,
@@ -17,8 +17,9 @@ use crate::{
 };
 
 impl<E: Engine> Peer<E> {
-    pub(super) fn on_admin(&mut self, command: AdminCommand) {
+    pub(super) fn on_admin(&mut self, command: AdminCommand, effects: &mut Effects<E>) {
         match self.check_admin(command.request, &command.header) {
+            Ok(AdminRequest { splits: Some(split), .. }) => self.on_split_request(split, command.callback, effects),
             Ok(request) => self.propose_admin(request, Waiting::Admin(command.callback)),
             Err(error) => {
                 self.context.metrics.commands_refused.inc();
@@ -41,6 +42,8 @@ impl<E: Engine> Peer<E> {
                     self.admin_refused(format!("the log can be compacted to an index in ({truncated}, {applied}] only"))
                 })?;
             }
+            // Its keys are checked, and its ids asked for, when it is its turn.
+            (AdminCmdType::BatchSplit, _) if request.splits.is_some() => {}
             (cmd_type, _) => {
                 return Err(self.admin_refused(format!("{} is not carried out yet", cmd_type.as_str_name())));
             }
@@ -48,7 +51,7 @@ impl<E: Engine> Peer<E> {
         Ok(request)
     }
 
-    fn admin_refused(&self, reason: String) -> Error {
+    pub(super) fn admin_refused(&self, reason: String) -> Error {
         Error::AdminRefused { region_id: self.region.id, reason }
     }
 
@@ -66,9 +69,16 @@ impl<E: Engine> Peer<E> {
             Ok((index, term)) => {
                 self.context.metrics.entries_proposed.inc();
                 self.changes.proposed(index, rule);
+                self.hurry_changes();
                 self.proposals.push_back(Proposal { index, term, waiting });
             }
             Err(error) => waiting.refuse(|| self.proposal_error(&error)),
         }
+    }
+
+    /// While the region is being changed, followers are told of commits at once: until they have applied the change they are behind in
+    /// more than data.
+    pub(super) fn hurry_changes(&mut self) {
+        self.node.set_skip_commit_broadcast(self.changes.is_empty());
     }
 }

@@ -93,7 +93,7 @@ impl<E: Engine> Peer<E> {
     }
 
     /// Compaction was applied: the entries up to `truncated` are no longer read here, and may be deleted.
-    pub(super) fn on_log_compacted(&mut self, truncated: RaftTruncatedState, effects: &mut Effects) {
+    pub(super) fn on_log_compacted(&mut self, truncated: RaftTruncatedState, effects: &mut Effects<E>) {
         let before = self.node.store().truncated().index;
         self.node.mut_store().compact(truncated);
         self.context.metrics.entries_compacted.add(truncated.index.saturating_sub(before));
@@ -101,7 +101,7 @@ impl<E: Engine> Peer<E> {
     }
 
     /// The entries before `to` are deleted on disk.
-    pub(super) fn on_log_deleted(&mut self, to: u64, effects: &mut Effects) {
+    pub(super) fn on_log_deleted(&mut self, to: u64, effects: &mut Effects<E>) {
         self.log_gc.deleting = false;
         self.log_gc.deleted_to = self.log_gc.deleted_to.max(to);
         effects.tasks.extend(self.log_gc.next_deletion(self.region.id, self.node.store().truncated().index));

@@ -11,6 +11,7 @@
 //! | `log_gc.rs` | when the log is compacted |
 //! | `read.rs` | when a read may be answered, and from which snapshot |
 //! | `ready.rs` | what a `Ready` of raft-core turns into |
+//! | `split.rs` | when and how the region is split |
 //! | `ticks.rs` | what happens from time to time |
 
 mod admin;
@@ -18,6 +19,7 @@ mod log_gc;
 pub(crate) mod propose;
 mod read;
 mod ready;
+mod split;
 mod status;
 mod ticks;
 
@@ -31,10 +33,11 @@ use raft_core::{RawNode, Role};
 use slog::{Logger, debug, o};
 use storage::Engine;
 
+pub use split::SplitQuestion;
 pub use status::PeerStatus;
 pub use ticks::PeerTick;
 
-use self::{log_gc::LogGc, propose::WaitingWrites, read::ReadQueue, ticks::Ticks};
+use self::{log_gc::LogGc, propose::WaitingWrites, read::ReadQueue, split::Splits, ticks::Ticks};
 use crate::{
     command::RequestHeader,
     config::Config,
@@ -46,12 +49,12 @@ use crate::{
     metrics::Metrics,
     peer_storage::PeerStorage,
     region,
+    store::SharedMeta,
     worker::Task,
 };
 
 /// What a peer wants done, collected over one round.
-#[derive(Default)]
-pub struct Effects {
+pub struct Effects<E: Engine> {
     /// Messages that may leave before anything is on disk.
     pub messages: Vec<RaftMessage>,
     /// What has to be made durable, in order.
@@ -62,8 +65,30 @@ pub struct Effects {
     pub tasks: Vec<Task>,
     /// Reports to the scheduler.
     pub heartbeats: Vec<proto::pdpb::RegionHeartbeatRequest>,
+    /// Splits for the scheduler to know, each with all its parts.
+    pub splits: Vec<Vec<metapb::Region>>,
+    /// Questions to the scheduler.
+    pub questions: Vec<SplitQuestion>,
+    /// New peers of this store.
+    pub created: Vec<Box<Peer<E>>>,
     /// What people may see of the peer.
     pub statuses: Vec<PeerStatus>,
+}
+
+impl<E: Engine> Default for Effects<E> {
+    fn default() -> Self {
+        Effects {
+            messages: Vec::new(),
+            persist: Vec::new(),
+            apply: Vec::new(),
+            tasks: Vec::new(),
+            heartbeats: Vec::new(),
+            splits: Vec::new(),
+            questions: Vec::new(),
+            created: Vec::new(),
+            statuses: Vec::new(),
+        }
+    }
 }
 
 /// What all peers of a store share.
@@ -76,6 +101,10 @@ pub struct PeerContext<E: Engine> {
     pub config: Arc<Config>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// The regions of the store.
+    pub meta: Arc<SharedMeta>,
+    /// The store's logger.
+    pub logger: Logger,
 }
 
 /// One replica of one region.
@@ -95,6 +124,7 @@ pub struct Peer<E: Engine> {
     changes: ChangesInFlight,
     reads: ReadQueue<E::Snapshot>,
     log_gc: LogGc,
+    splits: Splits,
     /// Number of the last `Ready` that was handed to the log writer.
     last_ready: u64,
     /// Number of the last `Ready` known to be on disk.
@@ -111,12 +141,12 @@ impl<E: Engine> Peer<E> {
     ///
     /// # Errors
     /// [`Error::Corrupted`] if the records contradict each other; the engine's errors.
-    pub fn load(context: Arc<PeerContext<E>>, state: RegionLocalState, logger: &Logger) -> Result<Self> {
+    pub fn load(context: Arc<PeerContext<E>>, state: RegionLocalState) -> Result<Self> {
         let region = state.region.ok_or_else(|| Error::Corrupted("a region state holds no region".to_owned()))?;
         let peer = *region::peer_on_store(&region, context.store_id).ok_or_else(|| {
             Error::Corrupted(format!("region {} has no peer on store {}", region.id, context.store_id))
         })?;
-        let logger = logger.new(o!("region" => region.id, "peer" => peer.id));
+        let logger = context.logger.new(o!("region" => region.id, "peer" => peer.id));
         let storage = PeerStorage::load(&context, &region)?;
         let applied = storage.applied_index();
         let config = raft_config(&context.config, peer.id, applied);
@@ -135,6 +165,7 @@ impl<E: Engine> Peer<E> {
             changes: ChangesInFlight::default(),
             reads: ReadQueue::default(),
             log_gc: LogGc::default(),
+            splits: Splits::default(),
             last_ready: 0,
             persisted_ready: 0,
             applied,
@@ -146,6 +177,11 @@ impl<E: Engine> Peer<E> {
     /// Id of the region.
     pub fn region_id(&self) -> u64 {
         self.region.id
+    }
+
+    /// The region as of the last applied entry that the peer was told of.
+    pub fn region(&self) -> &metapb::Region {
+        &self.region
     }
 
     /// The consensus state, for checks of the simulator.
@@ -168,21 +204,27 @@ impl<E: Engine> Peer<E> {
     }
 
     /// Handles one message. What follows from it is done by [`Peer::finish_round`].
-    pub fn on_message(&mut self, message: PeerMessage<E::Snapshot>, effects: &mut Effects) {
+    ///
+    /// # Errors
+    /// Those of the engines; they are fatal for the store.
+    pub fn on_message(&mut self, message: PeerMessage<E::Snapshot>, effects: &mut Effects<E>) -> Result<()> {
         match message {
             PeerMessage::Raft(message) => self.on_raft_message(*message),
             PeerMessage::Write(command) => self.on_write(command),
             PeerMessage::Read(command) => self.on_read(command),
-            PeerMessage::Admin(command) => self.on_admin(*command),
+            PeerMessage::Admin(command) => self.on_admin(*command, effects),
             PeerMessage::Persisted { ready } => self.on_persisted(ready),
-            PeerMessage::Applied(applied) => self.on_applied(applied, effects),
+            PeerMessage::Applied(applied) => return self.on_applied(applied, effects),
             PeerMessage::LogDeleted { to } => self.on_log_deleted(to, effects),
+            PeerMessage::SplitChecked(checked) => self.on_split_checked(checked, effects),
+            PeerMessage::SplitIds { question, ids } => self.on_split_ids(question, ids),
             PeerMessage::Unreachable { store_id } => {
                 if let Some(peer) = region::peer_on_store(&self.region, store_id) {
                     self.node.report_unreachable(peer.id);
                 }
             }
         }
+        Ok(())
     }
 
     fn on_raft_message(&mut self, message: RaftMessage) {
@@ -201,16 +243,20 @@ impl<E: Engine> Peer<E> {
         }
     }
 
-    fn on_applied(&mut self, applied: Applied, effects: &mut Effects) {
+    fn on_applied(&mut self, applied: Applied, effects: &mut Effects<E>) -> Result<()> {
         self.applied = applied.index;
         self.node.mut_store().set_applied(applied.index);
         self.node.advance_apply_to(applied.index);
+        self.on_growth(applied.growth);
         for result in applied.results {
             match result {
                 ApplyResult::LogCompacted(truncated) => self.on_log_compacted(truncated, effects),
+                ApplyResult::Split(parts) => self.on_split_applied(parts, effects)?,
             }
         }
         self.changes.applied_to(applied.index);
+        self.hurry_changes();
+        Ok(())
     }
 
     fn on_persisted(&mut self, ready: u64) {
@@ -226,7 +272,7 @@ impl<E: Engine> Peer<E> {
     }
 
     /// One tick of the raft clock.
-    pub fn on_tick(&mut self, effects: &mut Effects) {
+    pub fn on_tick(&mut self, effects: &mut Effects<E>) {
         for tick in self.ticks.advance(&self.context.config) {
             match tick {
                 PeerTick::Raft => {
@@ -237,6 +283,7 @@ impl<E: Engine> Peer<E> {
                 PeerTick::RegionHeartbeat if self.is_leader() => effects.heartbeats.push(self.heartbeat()),
                 PeerTick::RegionHeartbeat => {}
                 PeerTick::LogGc => self.on_log_gc_tick(),
+                PeerTick::SplitCheck => self.on_split_check_tick(effects),
             }
         }
         effects.statuses.push(self.status());
@@ -246,7 +293,7 @@ impl<E: Engine> Peer<E> {
     ///
     /// # Errors
     /// Those of the engines; they are fatal for the store.
-    pub fn finish_round(&mut self, effects: &mut Effects) -> Result<()> {
+    pub fn finish_round(&mut self, effects: &mut Effects<E>) -> Result<()> {
         self.note_crowd();
         self.propose_waiting_writes();
         self.start_read_round();
@@ -286,7 +333,11 @@ impl<E: Engine> Peer<E> {
         if header.term != 0 && header.term != self.term {
             return Err(Error::StaleCommand);
         }
-        rule.check(&self.region, &header.epoch)
+        self.check_epoch(rule, &header.epoch)
+    }
+
+    fn check_epoch(&self, rule: EpochRule, sent: &metapb::RegionEpoch) -> Result<()> {
+        rule.check(&self.region, sent).map_err(|_| Error::EpochNotMatch { current: self.current_regions() })
     }
 
     fn not_leader(&self) -> Error {

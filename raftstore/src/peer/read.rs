@@ -11,7 +11,10 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use prost::Message;
-use proto::{metapb::Region, raft_serverpb::RegionLocalState};
+use proto::{
+    metapb::{Region, RegionEpoch},
+    raft_serverpb::RegionLocalState,
+};
 use raft_core::ReadState;
 use storage::{Cf, Engine, Reader};
 
@@ -119,12 +122,20 @@ impl<E: Engine> Peer<E> {
         let snapshot = self.context.engines.kv.snapshot();
         let region = Arc::new(region_in(&snapshot, self.region.id)?);
         for command in answered.into_iter().flat_map(|r| r.commands) {
-            let checked = EpochRule::DATA.check(&region, &command.header.epoch);
+            let checked = self.check_snapshot(&region, &command.header.epoch);
             self.context.metrics.reads_served.inc();
             (command.callback)(checked.map(|()| RegionSnapshot { snapshot: snapshot.clone(), region: region.clone() }));
         }
         self.start_read_round();
         Ok(())
+    }
+
+    /// Checks the epoch of a read against the region in the snapshot, which may be ahead of what this peer was told.
+    fn check_snapshot(&self, region: &Region, sent: &RegionEpoch) -> Result<()> {
+        EpochRule::DATA.check(region, sent).map_err(|error| match *self.region == *region {
+            true => Error::EpochNotMatch { current: self.current_regions() },
+            false => error,
+        })
     }
 
     /// Refuses the reads that have waited too long for a leader that is ready.

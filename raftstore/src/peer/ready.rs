@@ -12,7 +12,7 @@ use super::{Effects, Peer};
 use crate::{error::Result, log_writer::PersistTask, message::ApplyTask};
 
 impl<E: Engine> Peer<E> {
-    pub(super) fn handle_ready(&mut self, effects: &mut Effects) -> Result<()> {
+    pub(super) fn handle_ready(&mut self, effects: &mut Effects<E>) -> Result<()> {
         // lab:begin 2B peer::handle_ready  hint="role, messages that may leave, reads, committed entries to apply, then the write"
         let mut ready = self.node.ready();
         if let Some(hard_state) = &ready.hard_state {
@@ -35,12 +35,14 @@ impl<E: Engine> Peer<E> {
         // lab:end
     }
 
-    fn on_role_change(&mut self, soft_state: SoftState, effects: &mut Effects) {
+    fn on_role_change(&mut self, soft_state: SoftState, effects: &mut Effects<E>) {
         let was_leader = self.is_leader();
         self.role = soft_state.role;
         self.leader_id = soft_state.leader_id;
         if was_leader && !self.is_leader() {
             self.changes.clear();
+            self.hurry_changes();
+            self.abandon_splits();
             self.refuse_waiting_writes();
             self.refuse_reads();
         }
@@ -55,7 +57,7 @@ impl<E: Engine> Peer<E> {
         effects.statuses.push(self.status());
     }
 
-    fn persist(&mut self, ready: Ready, effects: &mut Effects) {
+    fn persist(&mut self, ready: Ready, effects: &mut Effects<E>) {
         // lab:begin 2B peer::persist  hint="what is written, what may only leave afterwards, and when nothing need be written at all"
         let nothing_in_flight = self.last_ready == self.persisted_ready;
         self.last_ready = ready.number;

@@ -46,7 +46,10 @@ impl<E: Engine> Peer<E> {
 
     /// The leader's report about the region.
     pub(super) fn heartbeat(&self) -> pdpb::RegionHeartbeatRequest {
+        let (approximate_size, approximate_keys) = self.approximate_size();
         pdpb::RegionHeartbeatRequest {
+            approximate_size,
+            approximate_keys,
             region: Some((*self.region).clone()),
             leader: Some(self.peer),
             term: self.term,

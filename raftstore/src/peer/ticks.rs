@@ -12,11 +12,13 @@ pub enum PeerTick {
     RegionHeartbeat,
     /// A leader looks whether its log can be compacted.
     LogGc,
+    /// A leader looks whether its region is too large.
+    SplitCheck,
 }
 
 impl PeerTick {
     /// All of them, in the order in which those that are due at the same tick are handled.
-    pub const ALL: [PeerTick; 3] = [PeerTick::Raft, PeerTick::RegionHeartbeat, PeerTick::LogGc];
+    pub const ALL: [PeerTick; 4] = [PeerTick::Raft, PeerTick::RegionHeartbeat, PeerTick::LogGc, PeerTick::SplitCheck];
 
     /// Ticks between two of its kind.
     pub fn interval(self, config: &Config) -> u64 {
@@ -24,6 +26,7 @@ impl PeerTick {
             PeerTick::Raft => 1,
             PeerTick::RegionHeartbeat => config.region_heartbeat_ticks,
             PeerTick::LogGc => config.log_gc_ticks,
+            PeerTick::SplitCheck => config.split_check_ticks,
         }
     }
 }

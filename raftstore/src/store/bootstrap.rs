@@ -110,13 +110,19 @@ pub fn create_initial_peer<E: Engine>(engines: &Engines<E>, store_id: u64, regio
     if engines.kv.get(Cf::Raft, &keys::region_state(region.id))?.is_some() {
         return Ok(false);
     }
+    let mut batch = WriteBatch::new();
+    put_first_state(&mut batch, region);
+    engines.kv.write(batch, Durability::Sync)?;
+    Ok(true)
+}
+
+/// The records of a peer whose region has just come into being: nothing is applied, the log is empty and begins behind the initial
+/// index. Its raft state is not among them; one that is missing is taken to be the initial one.
+pub(crate) fn put_first_state(batch: &mut WriteBatch, region: &Region) {
     let state =
         RegionLocalState { state: PeerState::Normal as i32, region: Some(region.clone()), ..Default::default() };
     let truncated_state = Some(RaftTruncatedState { index: INITIAL_INDEX, term: INITIAL_TERM });
     let apply = RaftApplyState { applied_index: INITIAL_INDEX, truncated_state, ..Default::default() };
-    let mut batch = WriteBatch::new();
     batch.put(Cf::Raft, keys::region_state(region.id), state.encode_to_vec());
     batch.put(Cf::Raft, keys::apply_state(region.id), apply.encode_to_vec());
-    engines.kv.write(batch, Durability::Sync)?;
-    Ok(true)
 }

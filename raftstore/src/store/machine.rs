@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
-use proto::{pdpb::StoreStats, raft_serverpb::RaftMessage};
+use proto::{eraftpb::MessageType, pdpb::StoreStats, raft_serverpb::RaftMessage};
 use slog::{Logger, debug};
+use storage::Engine;
 
-use crate::{env::SchedulerLink, message::StoreMessage, metrics::Metrics};
+use crate::{batch::Router, env::SchedulerLink, message::StoreMessage};
 
 /// See the module.
 pub struct StoreMachine {
@@ -34,17 +35,30 @@ impl StoreMachine {
     }
 
     /// Handles a message that found no peer.
-    pub fn on_message(&mut self, message: StoreMessage, metrics: &Metrics) {
+    pub fn on_message<E: Engine>(&mut self, message: StoreMessage, router: &Router<E>) {
         match message {
-            StoreMessage::Raft(message) => self.on_raft_message(&message, metrics),
+            StoreMessage::Raft(message) => self.on_raft_message(*message, router),
         }
     }
 
-    /// All peers of a store come from its bootstrap, so a message for a region without a peer is a mistake or long out of date.
-    fn on_raft_message(&mut self, message: &RaftMessage, metrics: &Metrics) {
-        metrics.messages_dropped.inc();
+    /// The region may be the child of a split that this store has not applied yet. Its candidate asks for votes as soon as it exists,
+    /// so a vote is kept until then; everything else is sent again.
+    fn on_raft_message<E: Engine>(&mut self, message: RaftMessage, router: &Router<E>) {
+        // lab:begin 3B store::on_raft_message  hint="between the router's look and this one, the peer may have come into being"
+        let kind = message.message.as_ref().map(|inner| inner.msg_type());
+        let is_vote = matches!(kind, Some(MessageType::MsgRequestVote | MessageType::MsgRequestPreVote));
+        let mut meta = router.meta().lock();
+        if router.has_peer(message.region_id) {
+            drop(meta);
+            return router.raft_message(message);
+        }
+        if is_vote {
+            return meta.keep_early_vote(message);
+        }
+        router.metrics().messages_dropped.inc();
         let from = message.from_peer.as_ref().map_or(0, |p| p.store_id);
         debug!(self.logger, "dropped a message for a region without a peer here";
             "region" => message.region_id, "from_store" => from);
+        // lab:end
     }
 }

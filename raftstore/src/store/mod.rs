@@ -4,6 +4,7 @@
 
 pub mod bootstrap;
 mod machine;
+mod meta;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use slog::{Logger, info, o};
 use storage::{Cf, Cursor, Engine, Reader};
 
 pub use machine::StoreMachine;
+pub use meta::{SharedMeta, StoreMeta};
 
 use crate::{
     apply::ApplyWorker,
@@ -116,19 +118,22 @@ pub fn build<E: Engine, T: Transport>(
         })
         .collect();
     let log_writer = layout.log_writer.then(writer);
-    let context = PeerContext { store_id: ident.store_id, engines: engines.clone(), config: config.clone(), metrics };
-    load_peers(Arc::new(context), &router, &logger)?;
+    let (store_id, meta) = (ident.store_id, router.meta().clone());
+    let context = PeerContext { store_id, engines, config: config.clone(), metrics, meta, logger };
+    load_peers(&Arc::new(context), &router)?;
     Ok(StoreParts { router, pollers, log_writer, apply_workers, workers })
 }
 
-fn load_peers<E: Engine>(context: Arc<PeerContext<E>>, router: &Router<E>, logger: &Logger) -> Result<()> {
+fn load_peers<E: Engine>(context: &Arc<PeerContext<E>>, router: &Router<E>) -> Result<()> {
     for state in region_states(&context.engines.kv)? {
         if state.state() != PeerState::Normal {
             continue;
         }
-        let peer = Peer::load(context.clone(), state, logger)?;
-        info!(logger, "loaded a peer"; "region" => peer.region_id(), "peer" => peer.peer().id,
+        let region = state.region.clone().unwrap_or_default();
+        let peer = Peer::load(context.clone(), state)?;
+        info!(context.logger, "loaded a peer"; "region" => peer.region_id(), "peer" => peer.peer().id,
             "applied" => peer.applied_index());
+        context.meta.lock().put(region);
         router.register(Box::new(peer));
     }
     Ok(())

@@ -7,13 +7,16 @@
 //! | task | file | what it does |
 //! |---|---|---|
 //! | [`Task::LogGc`] | `log_gc.rs` | deletes the log entries that were compacted |
+//! | [`Task::SplitCheck`] | `split_check.rs` | walks over a region that may be too large |
 
 mod log_gc;
+mod split_check;
 
 use crossbeam_channel::Receiver;
 use storage::Engine;
 
 pub use log_gc::LogGcTask;
+pub use split_check::SplitCheckTask;
 
 use crate::{batch::Router, env::Engines, error::Result};
 
@@ -21,10 +24,12 @@ use crate::{batch::Router, env::Engines, error::Result};
 const TASKS_PER_ROUND: usize = 64;
 
 /// Something to do in the background.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Task {
     /// Delete compacted log entries.
     LogGc(LogGcTask),
+    /// Find out how large a region is and where to cut it.
+    SplitCheck(SplitCheckTask),
 }
 
 /// See the module.
@@ -71,6 +76,7 @@ impl<E: Engine> Worker<E> {
         for task in tasks {
             match task {
                 Task::LogGc(task) => compacted.push(task),
+                Task::SplitCheck(task) => self.check_split(&task)?,
             }
         }
         self.delete_logs(compacted)?;

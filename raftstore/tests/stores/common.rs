@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -15,7 +18,7 @@ use proto::{
 use raft_core::Role;
 use raftstore::{
     AdminCommand, Config, Engines, Error, ReadCommand, RegionSnapshot, RequestHeader, Result, SchedulerLink,
-    StoreParts, Transport, WriteCommand,
+    SplitIdsCallback, StoreParts, Transport, WriteCommand,
     store::{Layout, bootstrap},
 };
 use slog::{Discard, Logger, o};
@@ -42,6 +45,33 @@ impl Transport for Network {
 pub struct Reports {
     pub regions: Mutex<Vec<pdpb::RegionHeartbeatRequest>>,
     pub stores: Mutex<Vec<pdpb::StoreStats>>,
+    /// Splits that were reported, each with all its parts.
+    pub splits: Mutex<Vec<Vec<Region>>>,
+    /// Questions for ids that were not answered because of `silent`.
+    pub questions: Mutex<Vec<(Region, u32, SplitIdsCallback)>>,
+    /// Ids handed out so far.
+    pub ids: AtomicU64,
+    /// Questions wait.
+    pub silent: AtomicBool,
+}
+
+impl Reports {
+    pub fn new_ids(&self, region: &Region, count: u32) -> Vec<pdpb::SplitId> {
+        let next = || 1000 + self.ids.fetch_add(1, Ordering::Relaxed);
+        let id =
+            |_| pdpb::SplitId { new_region_id: next(), new_peer_ids: region.peers.iter().map(|_| next()).collect() };
+        (0..count).map(id).collect()
+    }
+
+    /// Answers what waits.
+    pub fn answer_questions(&self) -> usize {
+        let questions = std::mem::take(&mut *self.questions.lock().unwrap());
+        let count = questions.len();
+        for (region, count, callback) in questions {
+            callback(Ok(self.new_ids(&region, count)));
+        }
+        count
+    }
 }
 
 impl SchedulerLink for Reports {
@@ -51,6 +81,17 @@ impl SchedulerLink for Reports {
 
     fn store_heartbeat(&self, stats: pdpb::StoreStats) {
         self.stores.lock().unwrap().push(stats);
+    }
+
+    fn ask_split(&self, region: Region, new_regions: u32, callback: SplitIdsCallback) {
+        if self.silent.load(Ordering::Relaxed) {
+            return self.questions.lock().unwrap().push((region, new_regions, callback));
+        }
+        callback(Ok(self.new_ids(&region, new_regions)));
+    }
+
+    fn report_split(&self, parts: Vec<Region>) {
+        self.splits.lock().unwrap().push(parts);
     }
 }
 
@@ -68,6 +109,8 @@ pub struct Cluster {
     pub layout: Layout,
     /// Stores whose messages, in and out, are lost.
     pub isolated: BTreeSet<u64>,
+    /// Stores that apply nothing.
+    pub lazy: BTreeSet<u64>,
 }
 
 pub fn logger() -> Logger {
@@ -90,6 +133,7 @@ impl Cluster {
             config: Config { seed: 7, ..config },
             layout,
             isolated: BTreeSet::new(),
+            lazy: BTreeSet::new(),
         };
         for store_id in store_ids {
             let engines = Engines { kv: MemEngine::new(), raft: MemEngine::new() };
@@ -127,13 +171,15 @@ impl Cluster {
     pub fn settle(&mut self) {
         loop {
             let mut busy = false;
-            for store in &mut self.stores {
+            for (store_id, store) in (1..).zip(&mut self.stores) {
                 let Some(parts) = &mut store.parts else { continue };
                 busy |= parts.pollers[0].round(usize::MAX).unwrap() != raftstore::poller::Round::Handled(0);
                 if let Some(writer) = &mut parts.log_writer {
                     busy |= writer.round().unwrap() > 0;
                 }
-                busy |= parts.apply_workers[0].round().unwrap() > 0;
+                if !self.lazy.contains(&store_id) {
+                    busy |= parts.apply_workers[0].round().unwrap() > 0;
+                }
                 busy |= parts.workers[0].round().unwrap() > 0;
             }
             busy |= self.deliver();
@@ -171,7 +217,11 @@ impl Cluster {
 
     /// Store of the leader of the first region with the highest term, if it has one.
     pub fn leader(&self) -> Option<u64> {
-        let region_id = self.regions[0].id;
+        self.leader_of(self.regions[0].id)
+    }
+
+    /// Store of the leader of a region with the highest term, if it has one.
+    pub fn leader_of(&self, region_id: u64) -> Option<u64> {
         let running = self.stores.iter().filter_map(|s| s.parts.as_ref());
         let leaders = running.flat_map(|p| p.router.statuses()).filter(|s| s.region.id == region_id);
         leaders.filter(|s| s.role == Role::Leader).max_by_key(|s| s.term).map(|s| s.peer.store_id)

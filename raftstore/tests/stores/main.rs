@@ -3,4 +3,5 @@
 mod common;
 mod log_gc;
 mod one_region;
+mod split;
 mod threads;

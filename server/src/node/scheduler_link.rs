@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use client::{RegionHeartbeatSender, SchedulerClient};
 use proto::{metapb, pdpb};
 use slog::{Logger, debug};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -19,6 +20,9 @@ use storage::raw::WallClock as _;
 
 /// Implements raftstore's link over the scheduler's client.
 pub(super) struct Link {
+    scheduler: SchedulerClient,
+    runtime: Handle,
+    log: Logger,
     regions: RegionHeartbeatSender,
     store: watch::Sender<Option<pdpb::StoreStats>>,
 }
@@ -43,7 +47,8 @@ impl Link {
             let ignore_answers = async { while answers.recv().await.is_some() {} };
             tokio::join!(reporter, ignore_answers);
         });
-        (Arc::new(Self { regions, store }), LinkTask(task))
+        let (scheduler, runtime) = (scheduler.clone(), Handle::current());
+        (Arc::new(Self { scheduler, runtime, log: log.clone(), regions, store }), LinkTask(task))
     }
 }
 
@@ -54,6 +59,24 @@ impl raftstore::SchedulerLink for Link {
 
     fn store_heartbeat(&self, stats: pdpb::StoreStats) {
         self.store.send_replace(Some(stats));
+    }
+
+    /// A region asks once at a time and waits for the answer, so there are no more of these tasks than regions.
+    fn ask_split(&self, region: metapb::Region, new_regions: u32, callback: raftstore::SplitIdsCallback) {
+        let scheduler = self.scheduler.clone();
+        self.runtime.spawn(async move {
+            let ids = scheduler.ask_batch_split(region, new_regions).await;
+            callback(ids.map_err(|error| error.to_string()));
+        });
+    }
+
+    fn report_split(&self, parts: Vec<metapb::Region>) {
+        let (scheduler, log) = (self.scheduler.clone(), self.log.clone());
+        self.runtime.spawn(async move {
+            if let Err(error) = scheduler.report_batch_split(parts).await {
+                debug!(log, "the report of a split did not reach the scheduler"; "error" => %error);
+            }
+        });
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Totals {
     pub crashes: u64,
     /// Tasks that background workers have done.
     pub background_tasks: u64,
+    /// Regions at the end of the runs that splits have made.
+    pub new_regions: u64,
     /// Messages lost, at random or at a cut.
     pub lost: u64,
 }
@@ -32,6 +34,7 @@ impl Totals {
         self.outcomes = (ok + report.outcomes.0, failed + report.outcomes.1, unknown + report.outcomes.2);
         self.crashes += report.crashes;
         self.background_tasks += report.background_tasks;
+        self.new_regions += report.regions.saturating_sub(2) as u64;
         self.lost += report.network.lost + report.network.cut;
     }
 }

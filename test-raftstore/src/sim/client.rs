@@ -4,44 +4,42 @@
 //! in doubt (no answer, a broken connection), a write ends as unknown and is never repeated.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 
 use bytes::Bytes;
 use proto::metapb::Region;
 use proto::raft_cmdpb::{CmdType, CompareAndSwapRequest, DeleteRequest, PutRequest, Request, Response};
+use raftstore::region::contains_key;
 use raftstore::{Error, RegionSnapshot};
 use storage::raw::value;
 use storage::{Cf, Reader};
 
 use super::StoreSnapshot;
 use super::disk::pairs;
+use super::world::SimScheduler;
 use crate::history::{Answer, History, Operation, OperationId};
 use crate::rng::SeededRng;
 
-/// The keys that clients share, and the regions they lie in.
+/// The keys that clients share.
 #[derive(Clone, Debug)]
 pub struct Workload {
-    /// The regions, ordered by start key.
-    pub regions: Vec<Region>,
-    /// For each region its keys.
+    /// For each of the first regions its keys.
     pub keys: Vec<Vec<Bytes>>,
 }
 
-impl Workload {
-    /// The region that holds `key`.
-    pub fn region_of(&self, key: &[u8]) -> &Region {
-        self.regions
-            .iter()
-            .rev()
-            .find(|region| region.start_key.as_ref() <= key)
-            .expect("invariant: the first region starts at the empty key")
+/// Where the region of an operation is looked for.
+fn place_of(operation: &Operation) -> &Bytes {
+    match operation {
+        Operation::Scan { start, .. } => start,
+        other => other.key().expect("invariant: only scans have no key"),
     }
+}
 
-    /// The region in which an operation takes place.
-    pub fn region_of_operation(&self, operation: &Operation) -> &Region {
-        match operation {
-            Operation::Scan { start, .. } => self.region_of(start),
-            other => self.region_of(other.key().expect("invariant: only scans have no key")),
-        }
+/// Does the region hold all that a read is about? All of it has to come from one snapshot.
+pub fn covers(region: &Region, operation: &Operation) -> bool {
+    match operation {
+        Operation::Scan { end, .. } => region.end_key.is_empty() || (!end.is_empty() && *end <= region.end_key),
+        _ => true,
     }
 }
 
@@ -65,6 +63,8 @@ pub struct Current {
     pub operation: Operation,
     /// The attempt whose answer is awaited.
     pub call: u64,
+    /// The region that it went to.
+    pub region: u64,
     /// An attempt may have had an effect that the client does not know of.
     pub in_doubt: bool,
 }
@@ -80,6 +80,8 @@ pub enum Reply {
         cause: &'static str,
         /// The leader, if the store knew it.
         leader: Option<u64>,
+        /// The regions that are there now, if the store knew better than the client.
+        regions: Vec<Region>,
     },
     /// Nobody knows what became of it.
     InDoubt {
@@ -102,6 +104,8 @@ pub struct Client {
     pub calls: u64,
     /// Why calls were repeated or lost, with counts, for the stuck report.
     pub causes: BTreeMap<&'static str, u64>,
+    /// The regions it knows, by start key; they do not overlap.
+    regions: BTreeMap<Bytes, Region>,
     /// Which store it believes to lead each region.
     leaders: BTreeMap<u64, u64>,
     /// What it saw last of each key.
@@ -118,23 +122,29 @@ impl Client {
             script: None,
             calls: 0,
             causes: BTreeMap::new(),
+            regions: BTreeMap::new(),
             leaders: BTreeMap::new(),
             seen: BTreeMap::new(),
         }
     }
 
     /// What it asks next; `None` if its script is at its end.
-    pub fn next_operation(&mut self, workload: &Workload, history: &History) -> Option<Operation> {
+    pub fn next_operation(
+        &mut self,
+        workload: &Workload,
+        scheduler: &SimScheduler,
+        history: &History,
+    ) -> Option<Operation> {
         let value = history.unique_value(self.id);
-        if let Some(script) = &self.script {
-            return script.front().map(|errand| match errand.clone() {
+        if self.script.is_some() {
+            return self.next_errand(scheduler).map(|errand| match errand {
                 Errand::Put(key) => Operation::Put { key, value },
                 Errand::Get(key) => Operation::Get { key },
                 Errand::Scan(start, end) => Operation::Scan { start, end, limit: 1000 },
             });
         }
-        let region = self.rng.below(workload.regions.len() as u64) as usize;
-        let key = self.rng.pick(&workload.keys[region])?.clone();
+        let group = self.rng.below(workload.keys.len() as u64) as usize;
+        let key = self.rng.pick(&workload.keys[group])?.clone();
         Some(match self.rng.below(100) {
             0..35 => Operation::Get { key },
             35..68 => Operation::Put { key, value: self.pad(value) },
@@ -144,10 +154,57 @@ impl Client {
                 Operation::CompareAndSwap { key, expected, value }
             }
             _ => {
-                let end = workload.regions[region].end_key.clone();
+                // To the end of the region as the client knows it; where it knows none, of the key alone.
+                let just_behind = || Bytes::from([&key[..], b"\0"].concat());
+                let end = self.region_of(&key, scheduler).map_or_else(just_behind, |region| region.end_key);
                 Operation::Scan { start: key, end, limit: self.rng.within(1..=10) as usize }
             }
         })
+    }
+
+    /// The next thing to get done. A scan over several regions becomes several errands.
+    fn next_errand(&mut self, scheduler: &SimScheduler) -> Option<Errand> {
+        let errand = self.script.as_ref()?.front()?.clone();
+        let Errand::Scan(start, end) = &errand else { return Some(errand) };
+        let Some(region) = self.region_of(start, scheduler) else { return Some(errand) };
+        if region.end_key.is_empty() || (!end.is_empty() && *end <= region.end_key) {
+            return Some(errand);
+        }
+        let first = Errand::Scan(start.clone(), region.end_key.clone());
+        let script = self.script.as_mut()?;
+        script.pop_front();
+        script.push_front(Errand::Scan(region.end_key, end.clone()));
+        script.push_front(first.clone());
+        Some(first)
+    }
+
+    /// The region of a key, as the client knows it or else as the scheduler does.
+    fn region_of(&mut self, key: &[u8], scheduler: &SimScheduler) -> Option<Region> {
+        let known = self.regions.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back();
+        let known = known.map(|(_, region)| region).filter(|region| contains_key(region, key)).cloned();
+        known.or_else(|| {
+            let (region, leader) = scheduler.find(key)?;
+            self.know(region.clone());
+            if let Some(leader) = leader {
+                self.leaders.insert(region.id, leader);
+            }
+            Some(region)
+        })
+    }
+
+    /// The region in which an operation takes place.
+    pub fn region_of_operation(&mut self, operation: &Operation, scheduler: &SimScheduler) -> Option<Region> {
+        self.region_of(place_of(operation), scheduler)
+    }
+
+    /// Takes a region in, in place of all that it overlaps.
+    fn know(&mut self, region: Region) {
+        let apart = |known: &Region| {
+            (!known.end_key.is_empty() && known.end_key <= region.start_key)
+                || (!region.end_key.is_empty() && region.end_key <= known.start_key)
+        };
+        self.regions.retain(|_, known| apart(known));
+        self.regions.insert(region.start_key.clone(), region);
     }
 
     /// Now and then a value that fills a message or a batch by itself.
@@ -168,6 +225,12 @@ impl Client {
 
     /// Learns from a reply whom to ask next.
     pub fn learn(&mut self, region: u64, store: u64, reply: &Reply) {
+        if let Reply::Retry { cause, regions, .. } = reply {
+            if *cause != "not leader" {
+                self.regions.retain(|_, known| known.id != region);
+            }
+            regions.iter().for_each(|region| self.know(region.clone()));
+        }
         match reply {
             Reply::Done(_) => {
                 self.leaders.insert(region, store);
@@ -271,6 +334,10 @@ fn refused(error: &Error) -> Reply {
         Error::NotLeader { leader, .. } => leader.as_ref().map(|peer| peer.store_id),
         _ => None,
     };
+    let regions = match error {
+        Error::EpochNotMatch { current } => current.clone(),
+        _ => Vec::new(),
+    };
     let cause = match error {
         Error::NotLeader { .. } => "not leader",
         Error::RegionNotFound { .. } => "region not found",
@@ -281,5 +348,5 @@ fn refused(error: &Error) -> Reply {
         Error::ReadIndexNotReady { .. } => "read index not ready",
         _ => "other error",
     };
-    if error.is_retryable() { Reply::Retry { cause, leader } } else { Reply::InDoubt { cause } }
+    if error.is_retryable() { Reply::Retry { cause, leader, regions } } else { Reply::InDoubt { cause } }
 }

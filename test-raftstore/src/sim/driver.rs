@@ -7,16 +7,18 @@ use bytes::Bytes;
 use proto::metapb::Region;
 use proto::raft_serverpb::RaftMessage;
 use raftstore::Config;
-use raftstore::store::{Layout, bootstrap};
+use raftstore::store::Layout;
 use slog::{Discard, Logger, o};
 
 use super::client::{Client, Reply, Workload};
 use super::finish::Stage;
+use super::operator::OPERATOR_INTERVAL;
 use super::options::{Options, draw_config};
 use super::panics::capture;
+use super::region_check::RegionRecords;
 use super::state_check::AppliedStates;
 use super::store::{SimStore, Stores};
-use super::world::{Answers, CallId, SimScheduler};
+use super::world::{Answers, CallId, SchedulerMail, SimScheduler};
 use crate::clock::{VirtualClock, VirtualTime};
 use crate::events::EventQueue;
 use crate::faults::{Fault, FaultMix, FaultPlan};
@@ -33,20 +35,68 @@ const STEP_LIMIT: u64 = 5_000_000;
 
 /// What can happen. Events for a store carry its incarnation: those for an earlier life are void.
 pub(super) enum Event {
-    Tick { store: u64, incarnation: u64 },
-    Poll { store: u64, incarnation: u64 },
-    Persist { store: u64, incarnation: u64 },
-    Apply { store: u64, incarnation: u64 },
-    Work { store: u64, incarnation: u64 },
-    Deliver { from: u64, to: u64, message: Box<RaftMessage> },
-    ClientNext { client: u64 },
-    ClientCall { client: u64, operation: OperationId },
-    Arrive { call: CallId, store: u64 },
-    Reply { call: CallId, store: u64, reply: Reply },
-    Deadline { client: u64, operation: OperationId },
+    Tick {
+        store: u64,
+        incarnation: u64,
+    },
+    Poll {
+        store: u64,
+        incarnation: u64,
+    },
+    Persist {
+        store: u64,
+        incarnation: u64,
+    },
+    Apply {
+        store: u64,
+        incarnation: u64,
+    },
+    Work {
+        store: u64,
+        incarnation: u64,
+    },
+    Deliver {
+        from: u64,
+        to: u64,
+        message: Box<RaftMessage>,
+    },
+    ClientNext {
+        client: u64,
+    },
+    ClientCall {
+        client: u64,
+        operation: OperationId,
+    },
+    Arrive {
+        call: CallId,
+        store: u64,
+        region: Box<Region>,
+    },
+    Reply {
+        call: CallId,
+        store: u64,
+        reply: Reply,
+    },
+    Deadline {
+        client: u64,
+        operation: OperationId,
+    },
+    /// A store's mail reaches the scheduler.
+    Mail {
+        store: u64,
+        mail: SchedulerMail,
+    },
+    /// Somebody wants a region split.
+    Operator,
     Fault(Fault),
-    Restart { store: u64, incarnation: u64 },
-    Die { store: u64, incarnation: u64 },
+    Restart {
+        store: u64,
+        incarnation: u64,
+    },
+    Die {
+        store: u64,
+        incarnation: u64,
+    },
     Heal,
     Progress,
 }
@@ -86,6 +136,8 @@ pub struct Report {
     pub crashes: u64,
     /// Tasks that background workers have done.
     pub background_tasks: u64,
+    /// Regions at the end.
+    pub regions: usize,
     /// What the network did.
     pub network: NetworkCounters,
     /// Hash over the whole trace.
@@ -116,6 +168,9 @@ pub struct Simulation {
     pub(super) workload: Workload,
     pub(super) clients: BTreeMap<u64, Client>,
     pub(super) client_loss_permille: u32,
+    pub(super) mail_loss_permille: u32,
+    pub(super) region_records: RegionRecords,
+    pub(super) operator_calls: u64,
     pub(super) history: History,
     pub(super) answers: Answers,
     /// Calls that a store took and has not answered, with the store's incarnation.
@@ -137,8 +192,7 @@ impl Simulation {
         let mix = options.faults.unwrap_or_else(|| FaultMix::draw(&mut setup));
         let heal_at = VirtualTime::from_micros(options.fault_time);
         let plan = FaultPlan::draw(&mut SeededRng::stream(seed, "faults"), mix, &store_ids, heal_at);
-        let regions =
-            bootstrap::initial_regions(&store_ids, &mut (1..)).expect("invariant: the range of ids has no end");
+        let (scheduler, regions) = SimScheduler::new(&store_ids);
         let mut simulation = Self {
             seed,
             clock: VirtualClock::new(),
@@ -152,14 +206,17 @@ impl Simulation {
             stores: Stores::new(),
             config,
             layout,
-            scheduler: Arc::default(),
+            scheduler: Arc::new(scheduler),
             logger: Logger::root(Discard, o!()),
             view: ClusterView::default(),
             invariants: Invariants::all(),
             applied_states: AppliedStates::default(),
-            workload: draw_workload(&mut setup, regions),
+            workload: draw_workload(&mut setup, &regions),
+            region_records: RegionRecords::default(),
+            operator_calls: 0,
             clients: BTreeMap::new(),
             client_loss_permille: if mix.unreliable { setup.within(0..=30) as u32 } else { 0 },
+            mail_loss_permille: if mix.unreliable { setup.within(0..=300) as u32 } else { 0 },
             history: History::new(),
             answers: Answers::default(),
             outstanding: BTreeMap::new(),
@@ -169,22 +226,23 @@ impl Simulation {
             background_tasks: 0,
             options,
         };
-        simulation.create_stores(&store_ids, &mut setup);
+        simulation.create_stores(&store_ids, &regions, &mut setup);
         simulation.create_clients(clients);
         for (at, fault) in plan.faults {
             simulation.push(at, Event::Fault(fault));
         }
         simulation.push(heal_at, Event::Heal);
+        simulation.push(VirtualTime::from_micros(OPERATOR_INTERVAL), Event::Operator);
         simulation
     }
 
-    fn create_stores(&mut self, store_ids: &[u64], setup: &mut SeededRng) {
-        for region in &self.workload.regions {
+    fn create_stores(&mut self, store_ids: &[u64], regions: &[Region], setup: &mut SeededRng) {
+        for region in regions {
             self.view.stores.extend(region.peers.iter().map(|peer| ((region.id, peer.id), peer.store_id)));
         }
         for id in store_ids {
             let tick = setup.within(45_000..=55_000);
-            let store = SimStore::create(*id, &self.workload.regions, tick, self.options.lies)
+            let store = SimStore::create(*id, regions, tick, self.options.lies)
                 .expect("invariant: a new store in memory can be bootstrapped");
             self.stores.insert(*id, store);
             self.push(VirtualTime::ZERO, Event::Restart { store: *id, incarnation: 0 });
@@ -227,6 +285,7 @@ impl Simulation {
                 outcomes: self.history.count_outcomes(),
                 crashes: self.crashes,
                 background_tasks: self.background_tasks,
+                regions: self.scheduler.regions().len(),
                 network: self.network.counters(),
                 digest: self.trace.digest(),
             }),
@@ -285,9 +344,11 @@ impl Simulation {
             Event::Deliver { from, to, message } => self.on_deliver(from, to, *message),
             Event::ClientNext { client } => self.on_client_next(client),
             Event::ClientCall { client, operation } => self.on_client_call(client, operation),
-            Event::Arrive { call, store } => self.on_arrive(call, store),
+            Event::Arrive { call, store, region } => self.on_arrive(call, store, &region),
             Event::Reply { call, store, reply } => self.on_reply(call, store, reply),
             Event::Deadline { client, operation } => self.on_deadline(client, operation),
+            Event::Mail { store, mail } => self.on_mail(store, mail),
+            Event::Operator => self.on_operator(),
             Event::Fault(fault) => self.on_fault(fault),
             Event::Restart { store, incarnation } => self.on_restart(store, incarnation),
             Event::Die { store, incarnation } => self.on_die(store, incarnation),
@@ -297,15 +358,15 @@ impl Simulation {
     }
 }
 
-fn draw_workload(setup: &mut SeededRng, regions: Vec<Region>) -> Workload {
+fn draw_workload(setup: &mut SeededRng, regions: &[Region]) -> Workload {
     let keys = regions
         .iter()
         .map(|region| {
-            let count = setup.within(1..=6);
+            let count = setup.within(1..=8);
             (0..count)
                 .map(|number| Bytes::from([&region.start_key[..], format!("k{number}").as_bytes()].concat()))
                 .collect()
         })
         .collect();
-    Workload { regions, keys }
+    Workload { keys }
 }

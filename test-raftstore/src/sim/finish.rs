@@ -1,12 +1,17 @@
 //! After the faults: healing, proving liveness, reading everything back, and the last checks.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 
+use bytes::Bytes;
+use proto::metapb::Region;
 use storage::Cf;
 
 use super::client::{Client, Errand};
 use super::driver::{Broken, Event, Simulation};
+use super::operator::OPERATOR;
+use super::region_check::check_cover;
+use super::store::SimStore;
 use crate::faults::HEALTHY_SYNC;
 use crate::linearizability::{self, Verdict};
 use crate::rng::SeededRng;
@@ -96,9 +101,13 @@ impl Simulation {
 
     fn read_everything(&mut self) {
         let gets = self.workload.keys.iter().flatten().cloned().map(Errand::Get);
-        let scans =
-            self.workload.regions.iter().map(|region| Errand::Scan(region.start_key.clone(), region.end_key.clone()));
-        let script = gets.chain(scans).collect();
+        // Also the regions in which nobody has a key must serve.
+        let regions = self.scheduler.regions();
+        let of_region = |region: &Region| {
+            let key = Bytes::from([&region.start_key[..], b"probe"].concat());
+            [Errand::Put(key.clone()), Errand::Get(key), Errand::Scan(region.start_key.clone(), region.end_key.clone())]
+        };
+        let script = gets.chain(regions.iter().flat_map(of_region)).collect();
         if let Some(probe) = self.clients.get_mut(&PROBE) {
             probe.script = Some(script);
         }
@@ -106,9 +115,18 @@ impl Simulation {
         self.push_in(1, Event::ClientNext { client: PROBE });
     }
 
-    /// Whether all peers of each region have applied the same last entry.
+    /// Whether the scheduler knows all regions as they are, and all peers of each have applied the same last entry.
     fn has_settled(&self) -> bool {
-        self.workload.regions.iter().all(|region| {
+        // A split may wait for ids that got lost; it is given up some ticks later.
+        if self.outstanding.keys().any(|call| call.client == OPERATOR) {
+            return false;
+        }
+        let regions = self.scheduler.regions();
+        let on_disk = self.stores.values().flat_map(SimStore::regions);
+        if check_cover(&regions).is_err() || !on_disk.into_iter().all(|region| regions.contains(&region)) {
+            return false;
+        }
+        regions.iter().all(|region| {
             let peers: Vec<&PeerView> = self.view.region(region.id).collect();
             let Some(first) = peers.first() else { return false };
             let quiet =
@@ -119,6 +137,9 @@ impl Simulation {
 
     /// Equal logs, fully applied, must have made equal data.
     fn check_replicas(&self) -> Result<(), Broken> {
+        if let Err(details) = check_cover(&self.newest_regions()) {
+            return Err(Broken { kind: FailureKind::Safety, id: "S-COVER", details });
+        }
         let mut stores = self.stores.values();
         let Some(first) = stores.next() else { return Ok(()) };
         match stores.find(|other| !first.engines.kv.engine().same_data(other.engines.kv.engine(), &Cf::DATA)) {
@@ -160,25 +181,50 @@ impl Simulation {
         Err(Broken { kind, id, details: verdict.to_string() })
     }
 
+    /// Each region as the store that is ahead knows it.
+    fn newest_regions(&self) -> Vec<Region> {
+        let mut newest: BTreeMap<u64, Region> = BTreeMap::new();
+        let version = |region: &Region| region.region_epoch.unwrap_or_default().version;
+        for region in self.stores.values().flat_map(SimStore::regions) {
+            if newest.get(&region.id).is_none_or(|known| version(known) < version(&region)) {
+                newest.insert(region.id, region);
+            }
+        }
+        newest.into_values().collect()
+    }
+
     /// Who waits for whom.
     fn stuck(&self) -> Broken {
         let leaderless = |region: u64| !self.view.region(region).any(|peer| peer.role == PeerRole::Leader);
+        let regions = self.newest_regions();
         let id = match self.stage {
-            _ if self.workload.regions.iter().any(|region| leaderless(region.id)) => "L-LEADER",
+            _ if regions.iter().any(|region| leaderless(region.id)) => "L-LEADER",
+            Stage::Settling if check_cover(&regions).is_err() => "L-REGION-KNOWN",
+            Stage::Settling if self.outstanding.keys().any(|call| call.client == OPERATOR) => "S-CB-ONCE",
             Stage::Settling => "L-APPLY",
             _ => "L-COMMIT",
         };
         let mut details =
             format!("no progress from {} to {} in stage {:?}\n", self.heal_at, self.clock.now(), self.stage);
-        for region in &self.workload.regions {
-            let _ = writeln!(details, "region {}:", region.id);
+        if let Err(gap) = check_cover(&self.scheduler.regions()) {
+            let _ = writeln!(details, "the scheduler does not know all regions: {gap}");
+        }
+        for region in &regions {
+            let _ = writeln!(
+                details,
+                "region {} [{:?}, {:?}) {:?}:",
+                region.id,
+                region.start_key,
+                region.end_key,
+                region.region_epoch.unwrap_or_default()
+            );
             for peer in self.view.region(region.id) {
                 let _ = writeln!(details, "  {}", describe(peer));
             }
             if leaderless(region.id) {
                 let _ = writeln!(details, "  nobody leads");
             }
-            if let Some(leader) = self.scheduler.region(region.id).and_then(|report| report.leader) {
+            if let Some(leader) = self.scheduler.leader(region.id) {
                 let _ =
                     writeln!(details, "  the scheduler last heard of peer {} on store {}", leader.id, leader.store_id);
             }

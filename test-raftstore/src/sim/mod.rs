@@ -20,9 +20,11 @@
 //! | `stages.rs` | ticks, polls, persisting, applying, delivery, and what follows from each |
 //! | `breakage.rs` | crashes, restarts, faults |
 //! | `traffic.rs` | clients' calls on their way to a store and back |
+//! | `operator.rs` | mail to the scheduler; somebody who has regions split |
 //! | `client.rs` | what a client asks next, and what it makes of an answer |
 //! | `finish.rs` | the heal phase, the stuck report, the last checks |
 //! | `state_check.rs` | equal logs make equal data, checked after every apply and restart |
+//! | `region_check.rs` | rules about ranges, epochs and ids of regions, checked along with it |
 //! | `store.rs`, `disk.rs`, `world.rs`, `observe.rs` | one store, its disks, its surroundings, and a look into it |
 //! | `campaign.rs` | many seeds |
 
@@ -33,8 +35,10 @@ pub mod disk;
 mod driver;
 mod finish;
 mod observe;
+mod operator;
 mod options;
 mod panics;
+mod region_check;
 mod stages;
 mod state_check;
 mod store;

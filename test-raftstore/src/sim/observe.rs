@@ -13,6 +13,7 @@ use crate::view::{ClusterView, EntryId, LogView, PeerKey, PeerRole, PeerView};
 
 /// Brings the view of one peer up to date.
 pub fn observe(view: &mut ClusterView, key: PeerKey, incarnation: u64, peer: &Peer<SimDisk>) {
+    view.stores.extend(peer.region().peers.iter().map(|other| ((key.region, other.id), other.store_id)));
     let raft = &peer.node().raft;
     let truncated = raft.store().truncated();
     let known =

@@ -1,6 +1,7 @@
 //! What a run is made of, apart from its seed.
 
 use raftstore::Config;
+use raftstore::split::SplitLimits;
 use raftstore::store::Layout;
 
 use super::store::Lies;
@@ -104,11 +105,30 @@ pub(super) fn draw_config(rng: &mut SeededRng) -> (Config, Layout) {
         store_heartbeat_ticks: rng.within(5..=50),
         log_gc_ticks: rng.within(1..=10),
         log_gc_threshold: rng.within(1..=20),
+        split_check_ticks: rng.within(2..=20),
+        split: draw_split(rng),
+        split_wait_ticks: rng.within(3..=60),
+        right_derive: rng.chance(500),
         seed: rng.next_u64(),
         ..Config::default()
     };
     let layout = Layout { log_writer: rng.chance(700), background_workers: 1, ..Layout::default() };
     (config, layout)
+}
+
+/// Regions that are too large after a few writes, in half of the seeds.
+fn draw_split(rng: &mut SeededRng) -> SplitLimits {
+    if rng.chance(500) {
+        return SplitLimits::default();
+    }
+    let (split_bytes, split_keys) = (rng.within(50..=1_000), rng.within(1..=5));
+    SplitLimits {
+        max_bytes: split_bytes * 3 / 2,
+        split_bytes,
+        max_keys: split_keys * 2,
+        split_keys,
+        max_cuts: rng.within(1..=4) as usize,
+    }
 }
 
 #[cfg(test)]

@@ -128,19 +128,20 @@ impl Simulation {
     /// Looks for holes in the logs of a store.
     pub(super) fn check_logs_on_disk(&mut self, store: u64) -> Result<(), Broken> {
         let Some(sim_store) = self.stores.get(&store) else { return Ok(()) };
-        let hole = self.workload.regions.iter().find_map(|region| sim_store.check_log_on_disk(region.id).err());
+        let regions = sim_store.regions();
+        let hole = regions.iter().find_map(|region| sim_store.check_log_on_disk(region.id).err());
         hole.map_or(Ok(()), |details| Err(Broken { kind: FailureKind::Safety, id: "WRITE-ORDER", details }))
     }
 
-    /// Compares the data of a store with that of others at the same applied index.
+    /// Checks the regions of a store, and compares its data with that of others at the same applied index.
     pub(super) fn check_applied_state(&mut self, store: u64) -> Result<(), Broken> {
         let Some(sim_store) = self.stores.get(&store) else { return Ok(()) };
-        for region in &self.workload.regions {
-            self.applied_states.check(store, region, &sim_store.engines.kv).map_err(|details| Broken {
-                kind: FailureKind::Safety,
-                id: "R-APPLY-SAME",
-                details,
-            })?;
+        let regions = sim_store.regions();
+        let broken = |id, details| Broken { kind: FailureKind::Safety, id, details };
+        self.region_records.check(store, &regions).map_err(|(id, details)| broken(id, details))?;
+        for region in &regions {
+            let checked = self.applied_states.check(store, region, &sim_store.engines.kv);
+            checked.map_err(|details| broken("R-APPLY-SAME", details))?;
         }
         Ok(())
     }
@@ -169,6 +170,7 @@ impl Simulation {
         for message in messages {
             self.send(store, message)?;
         }
+        self.send_mail(store);
         self.pick_up_answers()?;
         self.schedule_stages(store);
         Ok(())

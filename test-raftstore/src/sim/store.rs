@@ -132,6 +132,12 @@ impl SimStore {
         Ok(Some(key))
     }
 
+    /// The regions that the kv disk holds now.
+    pub fn regions(&self) -> Vec<Region> {
+        let states = raftstore::store::region_states(self.engines.kv.engine()).unwrap_or_default();
+        states.into_iter().filter_map(|state| state.region).collect()
+    }
+
     /// Looks for holes in the log of a region: entries that are not compacted according to the durable apply state must be there
     /// whatever a power failure leaves of the raft disk (invariant WRITE-ORDER: kv synced, then log entries deleted).
     ///

@@ -1,9 +1,9 @@
 //! Clients' calls: on their way to a store, in it, and back.
 
-use proto::metapb::Peer;
+use proto::metapb::{Peer, Region};
 use raftstore::{ReadCommand, RequestHeader, WriteCommand};
 
-use super::client::{Current, Reply, read, read_from, write_request, written};
+use super::client::{Current, Reply, covers, read, read_from, write_request, written};
 use super::driver::{Broken, Event, Simulation};
 use super::finish::Stage;
 use super::options::HarnessLie;
@@ -22,10 +22,11 @@ impl Simulation {
         if client.current.is_some() || (client.script.is_none() && !drawing) {
             return Ok(());
         }
-        let Some(operation) = client.next_operation(&self.workload, &self.history) else { return Ok(()) };
+        let operation = client.next_operation(&self.workload, &self.scheduler, &self.history);
+        let Some(operation) = operation else { return Ok(()) };
         let number = self.history.invoke(id, operation.clone(), self.clock.now());
         let text = operation.to_string();
-        client.current = Some(Current { id: number, operation, call: 0, in_doubt: false });
+        client.current = Some(Current { id: number, operation, call: 0, region: 0, in_doubt: false });
         self.current = 0;
         let fields = vec![("client", id.into()), ("operation", (number as u64).into()), ("what", text.into())];
         self.note("invoke", 0, 0, fields);
@@ -36,20 +37,29 @@ impl Simulation {
     /// A client makes an attempt.
     pub(super) fn on_client_call(&mut self, id: u64, operation: OperationId) -> Result<(), Broken> {
         let Some(client) = self.clients.get_mut(&id) else { return Ok(()) };
-        let Some(current) = client.current.as_ref().filter(|current| current.id == operation) else { return Ok(()) };
-        let region = self.workload.region_of_operation(&current.operation);
-        let store = client.choose_store(region);
+        let Some(current) = client.current.clone().filter(|current| current.id == operation) else { return Ok(()) };
+        let Some(region) = client.region_of_operation(&current.operation, &self.scheduler) else {
+            self.retry(id, operation, "no region known");
+            return Ok(());
+        };
+        if !covers(&region, &current.operation) {
+            // The region was split: no snapshot holds all that was to be read.
+            self.complete(id, operation, Outcome::Failed);
+            return Ok(());
+        }
+        let store = client.choose_store(&region);
         client.calls += 1;
         let call = CallId { client: id, call: client.calls };
         if let Some(current) = &mut client.current {
             current.call = call.call;
+            current.region = region.id;
             // From here on until an answer says otherwise.
             current.in_doubt = true;
         }
         self.note("call", store, region.id, vec![("client", id.into()), ("call", call.call.into())]);
         if !self.client_loses() {
             let delay = self.rng.within(50..=1_000);
-            self.push_in(delay, Event::Arrive { call, store });
+            self.push_in(delay, Event::Arrive { call, store, region: Box::new(region) });
         }
         Ok(())
     }
@@ -59,22 +69,25 @@ impl Simulation {
     }
 
     /// A call reaches its store.
-    pub(super) fn on_arrive(&mut self, call: CallId, store: u64) -> Result<(), Broken> {
+    pub(super) fn on_arrive(&mut self, call: CallId, store: u64, region: &Region) -> Result<(), Broken> {
         let Some(current) = self.clients.get(&call.client).and_then(|client| client.current.clone()) else {
             return Ok(());
         };
         if current.call != call.call {
             return Ok(());
         }
-        let region = self.workload.region_of_operation(&current.operation).clone();
         let Some(sim_store) = self.stores.get(&store) else { return Ok(()) };
         let (incarnation, data) = (sim_store.incarnation, sim_store.engines.kv.clone());
         let Some(running) = &sim_store.running else {
-            return self.send_reply(call, store, Reply::Retry { cause: "connection refused", leader: None });
+            return self.send_reply(
+                call,
+                store,
+                Reply::Retry { cause: "connection refused", leader: None, regions: Vec::new() },
+            );
         };
         let router = running.parts.router.clone();
         let peer = region.peers.iter().find(|peer| peer.store_id == store).copied().unwrap_or_default();
-        let header = header(&region, peer);
+        let header = header(region, peer);
         self.note("arrive", store, region.id, vec![("client", call.client.into()), ("call", call.call.into())]);
         self.outstanding.insert(call, (store, incarnation));
         match write_request(&current.operation) {
@@ -123,6 +136,7 @@ impl Simulation {
         let reply = match answer {
             StoreAnswer::Written(result) => written(&current.operation, result),
             StoreAnswer::Read(result) => read(&current.operation, result),
+            StoreAnswer::Admin => return,
             StoreAnswer::Dropped => Reply::InDoubt { cause: "connection broken" },
         };
         // Sending a reply changes nothing that could fail.
@@ -142,7 +156,7 @@ impl Simulation {
         let Some(client) = self.clients.get_mut(&call.client) else { return Ok(()) };
         let Some(current) = client.current.as_mut().filter(|current| current.call == call.call) else { return Ok(()) };
         let operation = current.id;
-        let region = self.workload.region_of_operation(&current.operation).id;
+        let region = current.region;
         let read_only = current.operation.is_read_only();
         client.learn(region, store, &reply);
         match reply {
@@ -177,7 +191,7 @@ impl Simulation {
         let Some(client) = self.clients.get_mut(&id) else { return Ok(()) };
         let Some(current) = client.current.as_ref().filter(|current| current.id == operation) else { return Ok(()) };
         *client.causes.entry("timed out").or_default() += 1;
-        let region = self.workload.region_of_operation(&current.operation).id;
+        let region = current.region;
         let outcome = if current.in_doubt { Outcome::Unknown } else { Outcome::Failed };
         client.learn(region, 0, &Reply::InDoubt { cause: "timed out" });
         self.complete(id, operation, outcome);
@@ -202,6 +216,6 @@ impl Simulation {
     }
 }
 
-fn header(region: &proto::metapb::Region, peer: Peer) -> RequestHeader {
+pub(super) fn header(region: &Region, peer: Peer) -> RequestHeader {
     RequestHeader { region_id: region.id, epoch: region.region_epoch.unwrap_or_default(), peer, term: 0 }
 }

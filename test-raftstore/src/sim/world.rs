@@ -1,15 +1,19 @@
-//! What a simulated store finds outside: a transport that only collects, a scheduler that only remembers, and callbacks whose
-//! answers the driver picks up after the step.
+//! What a simulated store finds outside: a transport that only collects, a scheduler behind a post box, and callbacks whose answers
+//! the driver picks up after the step.
 //!
 //! The stages of raftstore run on the driver's thread, one at a time; the locks are there because its traits ask for `Send`.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use proto::metapb::{Peer, Region, Store};
 use proto::pdpb::{RegionHeartbeatRequest, StoreStats};
 use proto::raft_cmdpb::Response;
 use proto::raft_serverpb::RaftMessage;
-use raftstore::{ReadCallback, RegionSnapshot, SchedulerLink, Transport, WriteCallback};
+use raftstore::command::AdminCallback;
+use raftstore::store::bootstrap::{initial_id_count, initial_regions};
+use raftstore::{ReadCallback, RegionSnapshot, SchedulerLink, SplitIdsCallback, Transport, WriteCallback};
+use scheduler::state::{Cluster, Options};
+use storage::MemEngine;
 
 use crate::sim::StoreSnapshot;
 
@@ -34,33 +38,104 @@ impl Transport for Outbox {
     fn flush(&mut self) {}
 }
 
-/// Remembers the newest heartbeat of each region: by epoch, then term.
-#[derive(Default)]
+/// What a store sends to the scheduler.
+pub enum SchedulerMail {
+    /// A leader's report.
+    Heartbeat(Box<RegionHeartbeatRequest>),
+    /// A split that was applied.
+    Split(Vec<Region>),
+    /// A question for ids.
+    Question(Region, u32, SplitIdsCallback),
+}
+
+impl SchedulerMail {
+    /// Its name in traces.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Heartbeat(_) => "heartbeat",
+            Self::Split(_) => "split",
+            Self::Question(..) => "ask ids",
+        }
+    }
+}
+
+struct SchedulerState {
+    cluster: Cluster<MemEngine>,
+    outgoing: Vec<SchedulerMail>,
+}
+
+/// The scheduler's real state machine, behind a post box: what stores send is collected for the driver, which delivers or loses it.
 pub struct SimScheduler {
-    regions: Mutex<BTreeMap<u64, RegionHeartbeatRequest>>,
+    state: Mutex<SchedulerState>,
 }
 
 impl SimScheduler {
-    /// The newest report about a region.
-    pub fn region(&self, region: u64) -> Option<RegionHeartbeatRequest> {
-        lock(&self.regions).get(&region).cloned()
+    /// A scheduler that knows these stores, and the first regions, which it returns.
+    pub fn new(store_ids: &[u64]) -> (Self, Vec<Region>) {
+        let options = Options { new_cluster_id: Some(1), max_peer_count: store_ids.len() as u32 };
+        let mut cluster = Cluster::open(MemEngine::new(), options).expect("invariant: memory does not fail");
+        let store = |id: &u64| Store { id: *id, address: format!("127.0.0.1:{}", 20_000 + id), ..Default::default() };
+        for id in store_ids {
+            cluster.put_store(&store(id)).expect("invariant: a new store is taken");
+        }
+        let count = initial_id_count(store_ids.len()) as u64;
+        let last = cluster.alloc_ids(count as u32).expect("invariant: there are ids");
+        let regions = initial_regions(store_ids, &mut (last + 1 - count..=last)).expect("invariant: ids were counted");
+        cluster.bootstrap(&store(&store_ids[0]), regions.clone()).expect("invariant: the first regions are taken");
+        (Self { state: Mutex::new(SchedulerState { cluster, outgoing: Vec::new() }) }, regions)
+    }
+
+    /// Takes what was sent since the last call.
+    pub fn take_mail(&self) -> Vec<SchedulerMail> {
+        std::mem::take(&mut lock(&self.state).outgoing)
+    }
+
+    /// A piece of mail arrives. What the scheduler refuses, because it knows better, is lost.
+    pub fn deliver(&self, mail: SchedulerMail) {
+        let mut state = lock(&self.state);
+        match mail {
+            SchedulerMail::Heartbeat(heartbeat) => drop(state.cluster.region_heartbeat(*heartbeat)),
+            SchedulerMail::Split(parts) => drop(state.cluster.report_split(parts)),
+            SchedulerMail::Question(region, new_regions, callback) => {
+                let ids = state.cluster.ask_split(&region, new_regions).map_err(|error| error.to_string());
+                drop(state);
+                callback(ids);
+            }
+        }
+    }
+
+    /// The region of a key, and the store of its leader.
+    pub fn find(&self, key: &[u8]) -> Option<(Region, Option<u64>)> {
+        let state = lock(&self.state);
+        let info = state.cluster.regions().find(key)?;
+        Some((info.meta.clone(), info.leader.map(|leader| leader.store_id)))
+    }
+
+    /// The leader of a region, as far as it was reported.
+    pub fn leader(&self, region: u64) -> Option<Peer> {
+        lock(&self.state).cluster.regions().get(region)?.leader
+    }
+
+    /// All regions in key order. There may be holes between them.
+    pub fn regions(&self) -> Vec<Region> {
+        lock(&self.state).cluster.regions().iter().map(|info| info.meta.clone()).collect()
     }
 }
 
 impl SchedulerLink for SimScheduler {
     fn region_heartbeat(&self, heartbeat: RegionHeartbeatRequest) {
-        let age = |report: &RegionHeartbeatRequest| {
-            let epoch = report.region.as_ref().and_then(|region| region.region_epoch).unwrap_or_default();
-            (epoch.version, epoch.conf_ver, report.term)
-        };
-        let Some(region) = heartbeat.region.as_ref().map(|region| region.id) else { return };
-        let mut regions = lock(&self.regions);
-        if regions.get(&region).is_none_or(|known| age(known) <= age(&heartbeat)) {
-            regions.insert(region, heartbeat);
-        }
+        lock(&self.state).outgoing.push(SchedulerMail::Heartbeat(Box::new(heartbeat)));
     }
 
     fn store_heartbeat(&self, _stats: StoreStats) {}
+
+    fn ask_split(&self, region: Region, new_regions: u32, callback: SplitIdsCallback) {
+        lock(&self.state).outgoing.push(SchedulerMail::Question(region, new_regions, callback));
+    }
+
+    fn report_split(&self, parts: Vec<Region>) {
+        lock(&self.state).outgoing.push(SchedulerMail::Split(parts));
+    }
 }
 
 /// One attempt of a client's operation at one store.
@@ -78,6 +153,8 @@ pub enum StoreAnswer {
     Written(raftstore::Result<Vec<Response>>),
     /// To a read.
     Read(raftstore::Result<RegionSnapshot<StoreSnapshot>>),
+    /// To an admin command; whether it was carried out is nobody's business.
+    Admin,
     /// Nothing: the callback was dropped.
     Dropped,
 }
@@ -106,6 +183,14 @@ impl Answers {
     pub fn on_read(&self, call: CallId) -> ReadCallback<StoreSnapshot> {
         let guard = Guard { call, queue: Some(self.queue.clone()) };
         Box::new(move |result| guard.answer(StoreAnswer::Read(result)))
+    }
+}
+
+impl Answers {
+    /// A callback for an admin command.
+    pub fn on_admin(&self, call: CallId) -> AdminCallback {
+        let guard = Guard { call, queue: Some(self.queue.clone()) };
+        Box::new(move |_| guard.answer(StoreAnswer::Admin))
     }
 }
 
