@@ -11,7 +11,7 @@
 //! - **Joint consensus.** Any change at all, in two entries. The first one enters a *joint* configuration, in which every decision, an
 //!   election as well as a commit, needs a majority of the old voters *and* one of the new ones. The second leaves it. With auto-leave the
 //!   leader proposes the second by itself as soon as the first is applied; otherwise the owner does, with an empty
-//!   [`ConfChangeV2`](proto::eraftpb::ConfChangeV2).
+//!   [`ConfChangeV2`].
 //!
 //! # When a change takes effect
 //!
