@@ -93,6 +93,12 @@ pub enum Error {
     /// The engine failed. Local to this store and fatal for it.
     #[error("engine: {0}")]
     Engine(#[from] storage::Error),
+    /// A snapshot is not whole, or makes no sense. Another one can take its place.
+    #[error("snapshot: {0}")]
+    Snapshot(String),
+    /// A file of a snapshot could not be read or written. Another snapshot can take its place.
+    #[error("snapshot file: {0}")]
+    SnapshotIo(#[from] std::io::Error),
     /// raft-core refused.
     #[error("raft: {0}")]
     Raft(#[from] raft_core::Error),
@@ -144,6 +150,8 @@ impl Error {
             Error::EntryTooLarge { .. }
             | Error::AdminRefused { .. }
             | Error::Engine(_)
+            | Error::Snapshot(_)
+            | Error::SnapshotIo(_)
             | Error::Raft(_)
             | Error::Corrupted(_)
             | Error::IdentMismatch { .. }
@@ -213,6 +221,8 @@ impl Error {
             }
             Error::AdminRefused { .. }
             | Error::Engine(_)
+            | Error::Snapshot(_)
+            | Error::SnapshotIo(_)
             | Error::Raft(_)
             | Error::Corrupted(_)
             | Error::IdentMismatch { .. }

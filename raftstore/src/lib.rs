@@ -28,6 +28,7 @@
 //! | [`apply`] | committed entries become data, with the apply state in the same batch |
 //! | [`worker`] | what takes long, in the background: deleting compacted log entries |
 //! | [`epoch`] | which part of a region's epoch each command is checked against |
+//! | [`snapshot`] | the files of snapshots |
 //! | [`split`] | when a region is cut, and where |
 //! | [`store`] | the store itself: identity, first regions, loading of the peers at start |
 //!
@@ -49,6 +50,7 @@ pub mod peer;
 pub mod peer_storage;
 pub mod poller;
 pub mod region;
+pub mod snapshot;
 pub mod split;
 pub mod store;
 pub mod threads;

@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod node;
 pub mod raft_storage;
 pub mod service;
+pub mod snapshot_folder;
 pub mod status;
 pub mod stop;
 pub mod transport;

@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(ids(meta.overlapping(b"z", b"")), [2]);
         assert_eq!(meta.region(1), Some(&region(1, "g", "m")));
         meta.remove(4);
-        assert_eq!(ids(meta.overlapping(b"c", b"g")), []);
+        assert_eq!(ids(meta.overlapping(b"c", b"g")), Vec::<u64>::new());
         assert_eq!(ids(meta.overlapping(b"b", b"h")), [3, 1]);
     }
 

@@ -124,7 +124,7 @@ fn the_scheduler_hears_of_all_parts_at_once_and_of_their_leaders_without_a_tick(
     let (mut cluster, leader) = cluster();
     cluster.reports.regions.lock().unwrap().clear();
     let found = split(&mut cluster, leader, &["g"]);
-    assert_eq!(*cluster.reports.splits.lock().unwrap(), [found.clone()], "one report, by the leader");
+    assert_eq!(cluster.reports.splits.lock().unwrap()[..], *std::slice::from_ref(&found), "one report, by the leader");
     let heartbeats = cluster.reports.regions.lock().unwrap();
     for part in &found {
         let heartbeat = heartbeats.iter().rfind(|heartbeat| heartbeat.region.as_ref() == Some(part));

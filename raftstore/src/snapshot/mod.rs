@@ -1,0 +1,82 @@
+//! The files of snapshots: what a replica gets when the log does not reach back far enough for it.
+//!
+//! A snapshot is one file a column family, with size and checksum, and a meta file. Files are written under temporary names, synced
+//! and renamed, the meta file last, so that a crash leaves a whole snapshot or none (invariant SNAP-WHOLE). Whoever reads a file to its
+//! end has verified it. Owner: shared; the disk is behind a trait.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `dir.rs` | what is asked of a folder and its files; `mem.rs` one in memory that can crash |
+//! | `store.rs` | the files of a store's snapshots: which there are, which may go |
+//! | `write.rs`, `read.rs` | writing a snapshot's files (generated or received), reading them |
+//!
+//! Simplified for now: nothing makes or restores a snapshot yet.
+
+mod dir;
+mod mem;
+mod read;
+mod store;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use proto::{
+    eraftpb::Snapshot,
+    raft_serverpb::{RaftSnapshotData, SnapshotMeta},
+};
+
+pub use dir::{DurableFile, SnapshotDir};
+pub use mem::MemDir;
+pub use read::{PairReader, SnapshotSource};
+pub use store::{InUse, SnapshotStore};
+pub use write::{SnapshotBuilder, SnapshotSink};
+
+use crate::error::{Error, Result};
+
+/// Which snapshot: the state of a region with everything up to an entry applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SnapshotId {
+    /// The region.
+    pub region_id: u64,
+    /// Term of the last entry in it.
+    pub term: u64,
+    /// Index of the last entry in it.
+    pub index: u64,
+}
+
+impl std::fmt::Display for SnapshotId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}_{}_{}", self.region_id, self.term, self.index)
+    }
+}
+
+impl SnapshotId {
+    /// The snapshot that a message speaks of.
+    pub fn of(region_id: u64, snapshot: &Snapshot) -> Self {
+        let metadata = snapshot.metadata.as_ref();
+        SnapshotId { region_id, term: metadata.map_or(0, |m| m.term), index: metadata.map_or(0, |m| m.index) }
+    }
+}
+
+/// Where the files of a snapshot come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Made here, to be sent.
+    Generated,
+    /// Received, to be restored.
+    Received,
+}
+
+/// What a snapshot says about itself.
+///
+/// # Errors
+/// [`Error::Snapshot`] if it does not decode or names no region or files.
+pub fn decode_data(snapshot: &Snapshot) -> Result<(RaftSnapshotData, SnapshotMeta)> {
+    let data = <RaftSnapshotData as prost::Message>::decode(snapshot.data.clone())
+        .map_err(|e| Error::Snapshot(format!("its data does not decode: {e}")))?;
+    let meta = data.meta.clone().ok_or_else(|| Error::Snapshot("it names no files".to_owned()))?;
+    if data.region.is_none() {
+        return Err(Error::Snapshot("it names no region".to_owned()));
+    }
+    Ok((data, meta))
+}
