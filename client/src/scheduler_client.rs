@@ -219,5 +219,6 @@ fn region_of(response: pdpb::GetRegionResponse) -> Option<pdpb::Region> {
         leader: response.leader,
         down_peers: response.down_peers,
         pending_peers: response.pending_peers,
+        ..Default::default()
     })
 }

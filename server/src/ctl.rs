@@ -1,16 +1,20 @@
 //! What `tinykv-ctl` does: a thin client for people. It asks the scheduler where a key is, sends one request there, and asks again
 //! when the region has moved. Programs use a real client library.
 
+mod regions;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
 use client::SchedulerClient;
 use proto::kvrpcpb::{Context, KvPair, RawDeleteRequest, RawGetRequest, RawPutRequest, RawScanRequest};
-use proto::metapb::{Region, Store, StoreState};
+use proto::metapb::Region;
 use proto::tikvpb::tikv_client::TikvClient;
 use proto::{errorpb, pdpb};
 use tonic::transport::{Channel, Endpoint};
+
+pub use regions::SplitAt;
 
 /// Result of a command of the tool.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -27,6 +31,9 @@ pub enum Error {
     /// The store refused the command.
     #[error("store: {0}")]
     Refused(String),
+    /// The scheduler does not know the region.
+    #[error("the scheduler knows no region {0}")]
+    UnknownRegion(u64),
     /// Nobody could serve the key; the text says what the last try met.
     #[error("no store could serve the key within {tries} tries; the last one: {last}", tries = TRIES)]
     Unavailable {
@@ -41,7 +48,7 @@ impl Error {
         match self {
             Self::Scheduler(error) => error.is_retryable(),
             Self::Unavailable { .. } => true,
-            Self::Escape(_) | Self::Refused(_) => false,
+            Self::Escape(_) | Self::Refused(_) | Self::UnknownRegion(_) => false,
         }
     }
 }
@@ -166,39 +173,6 @@ impl Ctl {
         }
     }
 
-    /// One line for each store.
-    ///
-    /// # Errors
-    /// The scheduler.
-    pub async fn stores(&self) -> Result<String> {
-        let mut text = format!("{:>6}  {:<10}  {:<22}  STATUS PORT\n", "STORE", "STATE", "ADDRESS");
-        for Store { id, address, state, status_address, .. } in self.scheduler.get_all_stores().await? {
-            let state = StoreState::try_from(state).map_or("?", |state| state.as_str_name());
-            line(&mut text, format_args!("{id:>6}  {state:<10}  {address:<22}  {status_address}"));
-        }
-        Ok(text)
-    }
-
-    /// One line for each region.
-    ///
-    /// # Errors
-    /// The scheduler.
-    pub async fn regions(&self) -> Result<String> {
-        let mut text = format!("{:>6}  {:>9}  {:>7}  {:<18}  RANGE\n", "REGION", "EPOCH", "LEADER", "STORES");
-        for pdpb::Region { region, leader, .. } in self.scheduler.scan_regions(b"", b"", 0).await? {
-            let region = region.unwrap_or_default();
-            let epoch = region.region_epoch.unwrap_or_default();
-            let epoch = format!("{}/{}", epoch.conf_ver, epoch.version);
-            let stores: Vec<String> = region.peers.iter().map(|peer| peer.store_id.to_string()).collect();
-            let leader =
-                leader.filter(|leader| leader.id != 0).map_or("-".into(), |leader| leader.store_id.to_string());
-            let (id, stores) = (region.id, stores.join(","));
-            let (start, end) = (escape(&region.start_key), escape(&region.end_key));
-            line(&mut text, format_args!("{id:>6}  {epoch:>9}  {leader:>7}  {stores:<18}  [\"{start}\", \"{end}\")"));
-        }
-        Ok(text)
-    }
-
     /// Cluster, stores and regions on one page.
     ///
     /// # Errors
@@ -266,10 +240,6 @@ impl Ctl {
             Err(status) => Ok(Outcome::Again(format!("{address}: {}", status.message()))),
         }
     }
-}
-
-fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    writeln!(text, "{arguments}").expect("invariant: writing into a string cannot fail");
 }
 
 /// Pairs as the tool prints them: one a line, key and value separated by a tabulator.

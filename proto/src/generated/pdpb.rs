@@ -196,6 +196,12 @@ pub struct Region {
     pub down_peers: ::prost::alloc::vec::Vec<PeerStats>,
     #[prost(message, repeated, tag = "4")]
     pub pending_peers: ::prost::alloc::vec::Vec<super::metapb::Peer>,
+    /// Own extension: mebibytes, as the leader last reported.
+    #[prost(uint64, tag = "100")]
+    pub approximate_size: u64,
+    /// Own extension.
+    #[prost(uint64, tag = "101")]
+    pub approximate_keys: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ScanRegionsResponse {

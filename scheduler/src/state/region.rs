@@ -112,6 +112,8 @@ impl RegionInfo {
             leader: self.leader,
             down_peers: self.down_peers.clone(),
             pending_peers: self.pending_peers.clone(),
+            approximate_size: self.approximate_size,
+            approximate_keys: self.approximate_keys,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use server::ctl::{self, Ctl};
+use clap::{ArgGroup, Parser, Subcommand};
+use server::ctl::{self, Ctl, SplitAt};
 
 /// Looks at a tinykv cluster and reads and writes single keys.
 ///
@@ -25,10 +25,10 @@ enum Command {
     Raw(Raw),
     /// Stores of the cluster.
     #[command(subcommand)]
-    Store(List),
+    Store(StoreCommand),
     /// Regions of the cluster.
     #[command(subcommand)]
-    Region(List),
+    Region(RegionCommand),
     /// One page about the whole cluster.
     Status,
 }
@@ -65,9 +65,30 @@ enum Raw {
 }
 
 #[derive(Subcommand, Debug)]
-enum List {
+enum StoreCommand {
     /// One line for each.
     List,
+}
+
+#[derive(Subcommand, Debug)]
+enum RegionCommand {
+    /// One line for each.
+    List,
+    /// All that is known of one.
+    Show { id: u64 },
+    /// Splits the region of KEY, so that KEY and what comes after it are in a region of their own.
+    #[command(group = ArgGroup::new("where").required(true))]
+    Split {
+        /// A key of the raw API. Keys that share their first eight bytes stay together.
+        #[arg(group = "where")]
+        key: Option<String>,
+        /// KEY is one of the transactional API.
+        #[arg(long, requires = "key")]
+        txn: bool,
+        /// Cuts this region where half of its bytes are on either side.
+        #[arg(long, group = "where", value_name = "ID")]
+        middle_of: Option<u64>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -110,8 +131,19 @@ async fn run(flags: Flags) -> ctl::Result<Option<String>> {
             let pairs = ctl.scan(bytes(&start)?, bytes(&end)?, limit, keys_only).await?;
             Some(ctl::print_pairs(&pairs, keys_only))
         }
-        Command::Store(List::List) => Some(ctl.stores().await?),
-        Command::Region(List::List) => Some(ctl.regions().await?),
+        Command::Store(StoreCommand::List) => Some(ctl.stores().await?),
+        Command::Region(RegionCommand::List) => Some(ctl.regions().await?),
+        Command::Region(RegionCommand::Show { id }) => Some(ctl.region(id).await?),
+        Command::Region(RegionCommand::Split { key: Some(key), txn: false, .. }) => {
+            Some(ctl.split(SplitAt::Raw(bytes(&key)?)).await?)
+        }
+        Command::Region(RegionCommand::Split { key: Some(key), txn: true, .. }) => {
+            Some(ctl.split(SplitAt::Transactional(bytes(&key)?)).await?)
+        }
+        Command::Region(RegionCommand::Split { middle_of: Some(id), .. }) => {
+            Some(ctl.split(SplitAt::Middle(id)).await?)
+        }
+        Command::Region(RegionCommand::Split { .. }) => None,
         Command::Status => Some(ctl.status().await?),
     })
 }

@@ -155,6 +155,16 @@ pub struct RaftstoreConfig {
     pub log_gc_threshold: u64,
     /// Threads for work in the background, such as deleting compacted log entries.
     pub background_threads: usize,
+    /// How often a leader looks whether its region is too large.
+    pub split_check_interval: Millis,
+    /// A region with more bytes than this is split...
+    pub region_max_size: ByteSize,
+    /// ...into regions of about this many.
+    pub region_split_size: ByteSize,
+    /// A region with more keys than this is split...
+    pub region_max_keys: u64,
+    /// ...into regions of about this many.
+    pub region_split_keys: u64,
     /// How often the store reports itself to the scheduler.
     pub store_heartbeat: Millis,
     /// How often a leader reports its region to the scheduler when nothing changes.
@@ -174,6 +184,11 @@ impl Default for RaftstoreConfig {
             log_gc_interval: Millis(3_000),
             log_gc_threshold: 50,
             background_threads: 2,
+            split_check_interval: Millis(10_000),
+            region_max_size: ByteSize::mib(144),
+            region_split_size: ByteSize::mib(96),
+            region_max_keys: 1_440_000,
+            region_split_keys: 960_000,
             store_heartbeat: Millis(10_000),
             region_heartbeat: Millis(60_000),
         }

@@ -104,6 +104,11 @@ impl Config {
         millis("raftstore.log-gc-interval", raft.log_gc_interval, 1, 3_600_000)?;
         range("raftstore.log-gc-threshold", raft.log_gc_threshold, 1, 1 << 32)?;
         range("raftstore.background-threads", raft.background_threads as u64, 1, 64)?;
+        millis("raftstore.split-check-interval", raft.split_check_interval, 1, 3_600_000)?;
+        size("raftstore.region-split-size", raft.region_split_size, 1 << 10, 1 << 40)?;
+        size("raftstore.region-max-size", raft.region_max_size, raft.region_split_size.0, 1 << 40)?;
+        range("raftstore.region-split-keys", raft.region_split_keys, 2, 1 << 40)?;
+        range("raftstore.region-max-keys", raft.region_max_keys, raft.region_split_keys, 1 << 40)?;
         millis("raftstore.store-heartbeat", raft.store_heartbeat, 100, 3_600_000)?;
         millis("raftstore.region-heartbeat", raft.region_heartbeat, 100, 3_600_000)
     }

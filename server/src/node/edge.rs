@@ -18,6 +18,7 @@ use crate::config::{Config, ServerConfig};
 use crate::metrics::Metrics;
 use crate::service::TikvService;
 use crate::service::raft::RaftInbox;
+use crate::service::split::RegionSplitter;
 use crate::status::{self, StatusSource};
 use crate::stop::{StopSignal, StopTrigger};
 use crate::{Error, Result};
@@ -76,7 +77,7 @@ pub(super) struct Edge {
 
 impl Edge {
     /// Serves `service` and `source`. `trigger` must be the one whose signal the service listens to.
-    pub(super) async fn start<S: Storage, I: RaftInbox>(
+    pub(super) async fn start<S: Storage, I: RaftInbox + RegionSplitter>(
         ports: Ports,
         service: TikvService<S, I>,
         source: Arc<dyn StatusSource>,

@@ -3,12 +3,17 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use client::SchedulerClient;
+use proto::kvrpcpb::Context;
+use proto::metapb::Region;
+use proto::raft_cmdpb::{AdminCmdType, AdminRequest, BatchSplitRequest, SplitRequest};
 use proto::raft_serverpb::{RaftMessage, StoreIdent};
 use raftstore::peer::PeerStatus;
+use raftstore::split::SplitLimits;
 use raftstore::store::Layout;
 use raftstore::threads::{self, RunningStore};
-use raftstore::{Engines, Router};
+use raftstore::{AdminCommand, Engines, Router};
 use slog::{Logger, info, warn};
 use storage::Engine;
 use tokio::runtime::Handle;
@@ -25,6 +30,8 @@ use crate::raft_storage::RaftStorage;
 use crate::service::TikvService;
 use crate::service::raft::RaftInbox;
 use crate::service::raw::RawCommands;
+use crate::service::region_error::Failure;
+use crate::service::split::RegionSplitter;
 use crate::status::{PeerAddress, RegionStatus, StatusReport, StatusSource, hex};
 use crate::stop::StopSignal;
 use crate::transport::{Addresses, RaftTransport, Unreachable};
@@ -160,6 +167,14 @@ fn raft_settings(config: &RaftstoreConfig, seed: u64) -> raftstore::Config {
         store_heartbeat_ticks: ticks(config.store_heartbeat),
         log_gc_ticks: ticks(config.log_gc_interval),
         log_gc_threshold: config.log_gc_threshold,
+        split_check_ticks: ticks(config.split_check_interval),
+        split: SplitLimits {
+            max_bytes: config.region_max_size.0,
+            split_bytes: config.region_split_size.0,
+            max_keys: config.region_max_keys,
+            split_keys: config.region_split_keys,
+            ..SplitLimits::default()
+        },
         mailbox_capacity: config.mailbox_capacity,
         max_entry_bytes: config.max_entry_size.0,
         seed,
@@ -268,6 +283,28 @@ impl<E: Engine> RaftInbox for Inbox<E> {
 
     fn heard_from(&self, store_id: u64) {
         self.transport.heard_from(store_id);
+    }
+}
+
+impl<E: Engine> RegionSplitter for Inbox<E> {
+    async fn split(&self, ctx: &Context, keys: Vec<Bytes>) -> std::result::Result<Vec<Region>, Failure> {
+        let (sender, answer) = oneshot::channel();
+        let callback = Box::new(move |result| {
+            // A client that has gone away does not wait for its answer.
+            let _gone = sender.send(result);
+        });
+        let requests = keys.into_iter().map(|split_key| SplitRequest { split_key, ..Default::default() }).collect();
+        let splits = Some(BatchSplitRequest { requests, ..Default::default() });
+        let request = AdminRequest { cmd_type: AdminCmdType::BatchSplit as i32, splits, ..Default::default() };
+        self.router.admin(AdminCommand { header: ctx.into(), request, callback });
+        match answer.await {
+            Ok(Ok(response)) => Ok(response.splits.unwrap_or_default().regions),
+            Ok(Err(error)) => Err(match error.to_region_error() {
+                Some(region_error) => Failure::Region(Box::new(region_error)),
+                None => Failure::Text(error.to_string()),
+            }),
+            Err(_) => Err(Failure::Text("the store is stopping; whether the region was split is unknown".to_owned())),
+        }
     }
 }
 

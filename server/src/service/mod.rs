@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`raw`] | `Raw*` |
 //! | [`batch`] | `BatchCommands` |
+//! | [`split`] | `SplitRegion` |
 //! | [`mod@raft`] | `Raft`, `BatchRaft` |
 //! | [`region_error`] | how errors are answered |
 //!
@@ -15,6 +16,7 @@ pub mod batch;
 pub mod raft;
 pub mod raw;
 pub mod region_error;
+pub mod split;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,7 @@ use crate::stop::StopSignal;
 use batch::BatchStream;
 use raft::{RaftInbox, RaftReceiver};
 use raw::RawCommands;
+use split::RegionSplitter;
 
 /// Result of an RPC.
 type Answer<T> = Result<Response<T>, Status>;
@@ -41,12 +44,13 @@ type Answer<T> = Result<Response<T>, Status>;
 pub struct TikvService<S: Storage, I> {
     raw: RawCommands<S>,
     raft: RaftReceiver<I>,
+    splitter: I,
     batch_concurrency: usize,
     metrics: Arc<Metrics>,
     stop: StopSignal,
 }
 
-impl<S: Storage, I: RaftInbox> TikvService<S, I> {
+impl<S: Storage, I: RaftInbox + RegionSplitter> TikvService<S, I> {
     /// A service that ends its streams at `stop`; `batch_concurrency` commands of one stream run at a time.
     pub fn new(
         raw: RawCommands<S>,
@@ -55,7 +59,8 @@ impl<S: Storage, I: RaftInbox> TikvService<S, I> {
         metrics: Arc<Metrics>,
         stop: StopSignal,
     ) -> Self {
-        Self { raw, raft: RaftReceiver::new(inbox, metrics.clone(), stop.clone()), batch_concurrency, metrics, stop }
+        let (splitter, raft) = (inbox.clone(), RaftReceiver::new(inbox, metrics.clone(), stop.clone()));
+        Self { raw, raft, splitter, batch_concurrency, metrics, stop }
     }
 }
 
@@ -64,7 +69,7 @@ fn unimplemented<T>(name: &str) -> Answer<T> {
 }
 
 #[tonic::async_trait]
-impl<S: Storage, I: RaftInbox> Tikv for TikvService<S, I> {
+impl<S: Storage, I: RaftInbox + RegionSplitter> Tikv for TikvService<S, I> {
     type BatchCommandsStream = BatchStream<S>;
 
     async fn raw_get(&self, request: Request<RawGetRequest>) -> Answer<RawGetResponse> {
@@ -216,8 +221,8 @@ impl<S: Storage, I: RaftInbox> Tikv for TikvService<S, I> {
         unimplemented("UnsafeDestroyRange")
     }
 
-    async fn split_region(&self, _request: Request<SplitRegionRequest>) -> Answer<SplitRegionResponse> {
-        unimplemented("SplitRegion")
+    async fn split_region(&self, request: Request<SplitRegionRequest>) -> Answer<SplitRegionResponse> {
+        Ok(Response::new(split::split_region(&self.splitter, request.into_inner()).await))
     }
 
     async fn read_index(&self, _request: Request<ReadIndexRequest>) -> Answer<ReadIndexResponse> {
