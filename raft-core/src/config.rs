@@ -1,8 +1,7 @@
 //! Configuration of one Raft node.
 //!
 //! A plain value that the owner of the node fills in and hands to [`crate::RawNode::new`]; the few that may change afterwards
-//! have setters there. Times are
-//! counted in ticks: what a tick is worth in milliseconds is the owner's business.
+//! have setters there. Times are counted in ticks: what a tick is worth in milliseconds is the owner's business.
 
 use crate::{Error, Result};
 
@@ -35,8 +34,8 @@ pub struct Config {
     /// A voter refuses a candidate of lower priority than its own, unless that one's log is longer.
     pub priority: i64,
     /// A leader with nothing else to send does not tell its followers that the commit index has moved: they learn it with the next
-    /// entries or the next heartbeat. Saves a message to each follower for every commit; followers apply a little later. Changes of membership are told at once all the same, and so
-    /// is what a new leader commits first.
+    /// entries or the next heartbeat. Saves a message to each follower for every commit; followers apply a little later. Changes of
+    /// membership are told at once all the same, and so is what a new leader commits first.
     pub skip_commit_broadcast: bool,
     /// Whether a node asks if it could win before it starts an election, so that one that was cut off does not depose a leader.
     pub pre_vote: bool,

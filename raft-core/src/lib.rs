@@ -61,7 +61,7 @@
 //!
 //! | file | what it decides |
 //! |---|---|
-//! | `election.rs` | who leads (project 2AA) |
+//! | `election.rs` | when a node stands for election, who gets a vote, who has won (project 2AA) |
 //! | `replication.rs`, `log/` | what is in the log and what is committed (project 2AB) |
 //! | `raw_node.rs`, `ready.rs` | what the owner has to do, and in which order (project 2AC) |
 //! | `snapshot.rs` | how a node catches up when the log does not reach back far enough (project 2C) |
@@ -72,9 +72,13 @@
 //! | `priority.rs` | who should rather lead |
 //! | `read_index.rs` | reads without log entries |
 //! | `progress/` | how fast to send to whom |
-//! | `quorum/` | who must agree |
+//! | `quorum/` | who must agree: when an election is won, what is committed |
 //! | `raft.rs`, `step.rs`, `validate.rs` | the state, the clock, and the way of a message to the code above |
 //! | `storage.rs` | where the owner keeps the log |
+//! | `config.rs` | what the owner sets, and what is refused |
+//! | `status.rs`, `fingerprint.rs` | a picture of a node for people; what makes two nodes different |
+//! | `error.rs`, `invariant.rs` | what can fail, and what must never |
+//! | `rng.rs`, `util.rs` | random numbers from a seed; sizes of entries |
 //!
 //! # When something is wrong
 //!

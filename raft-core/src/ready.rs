@@ -11,8 +11,7 @@
 //!    write: an acknowledgement in it may speak of entries that an earlier Ready carries.
 //! 4. [`crate::RawNode::on_persisted`] tells the node. Several Readies may be on their way to the disk at a time.
 //! 5. `committed_entries` may be applied at any time, Ready after Ready; they are on this node's disk already (or ahead of it
-//!    by no more than [`crate::Config::apply_unpersisted_limit`]). Then
-//!    [`crate::RawNode::advance_apply_to`].
+//!    by no more than [`crate::Config::apply_unpersisted_limit`]). Then [`crate::RawNode::advance_apply_to`].
 
 use bytes::Bytes;
 use proto::eraftpb::{Entry, HardState, Message, Snapshot};

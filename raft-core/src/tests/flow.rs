@@ -268,3 +268,16 @@ fn telling_commits_is_a_switch_and_what_is_urgent_is_told_anyway() {
     let sent = node.settle();
     assert_eq!(commits(&mut node, &sent), [3]);
 }
+
+#[test]
+fn what_is_committed_in_front_of_a_change_can_wait() {
+    let mut node = leader(&Config { skip_commit_broadcast: true, ..config(1) });
+    node.propose(b"x");
+    let entry = to(2, &node.settle());
+    node.raw.propose_conf_change(Bytes::new(), change(AddLearnerNode, 4)).expect("nothing is pending");
+    let urgent = to(2, &node.settle());
+    for (append, told) in [(&entry[0], vec![]), (&urgent[0], vec![3])] {
+        let sent = to(2, &node.exchange(accept(append)));
+        assert_eq!(sent.iter().map(|m| m.commit).collect::<Vec<_>>(), told);
+    }
+}

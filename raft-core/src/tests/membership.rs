@@ -279,14 +279,13 @@ fn learner_receives_the_log_and_has_no_vote() {
     network.campaign(2);
     assert_eq!(network.node(2).raw.raft.role(), Role::Candidate, "nor does its vote");
     // It may be a voter already and not know it: asked, it answers.
-    let asked = Message { index: 9, log_term: 9, ..message(MessageType::MsgRequestVote, 2, 3, 9) };
-    assert!(
-        network
-            .node(3)
-            .exchange(asked)
-            .iter()
-            .any(|m| m.msg_type() == MessageType::MsgRequestVoteResponse && !m.reject)
-    );
+    for (asks, answers) in [
+        (MessageType::MsgRequestPreVote, MessageType::MsgRequestPreVoteResponse),
+        (MessageType::MsgRequestVote, MessageType::MsgRequestVoteResponse),
+    ] {
+        let sent = network.node(3).exchange(Message { index: 9, log_term: 9, ..message(asks, 2, 3, 9) });
+        assert!(sent.iter().any(|m| m.msg_type() == answers && !m.reject), "{asks:?}");
+    }
 }
 
 #[test]

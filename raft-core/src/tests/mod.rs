@@ -18,6 +18,7 @@ mod lab3a;
 mod lab3a_transfer;
 mod malformed;
 mod membership;
+mod network;
 mod read;
 mod snapshots;
 mod transfer;

@@ -201,8 +201,9 @@ fn follower_reads_by_asking_its_leader() {
         heartbeats.iter().all(|m| m.msg_type() == MessageType::MsgHeartbeat),
         "the leader makes sure that it leads"
     );
-    let answers = network.node(1).exchange(answer(&heartbeats[1]));
-    let [response] = &answers[..] else { panic!("one answer, not {answers:?}") };
+    network.node(1).step(answer(&heartbeats[1]));
+    let answers = network.node(1).raw.ready().messages;
+    let [response] = &answers[..] else { panic!("one answer that leaves at once, not {answers:?}") };
     assert_eq!((response.msg_type(), response.to, response.index), (MessageType::MsgReadIndexResp, 2, 2));
     network.node(2).step(response.clone());
     assert_eq!(network.node(2).raw.ready().read_states, [ReadState { index: 2, request_ctx: "r".into() }]);
@@ -224,7 +225,8 @@ fn forwarded_reads_need_no_term_and_a_leader_that_can_tell() {
     node.step(Message { index: 1, ..message(MessageType::MsgAppendResponse, 2, 1, 1) });
     node.settle();
     node.step(message(MessageType::MsgReadIndex, 2, 1, 0).with_context(b"r"));
-    assert_eq!(node.raw.raft.pending_reads(), 1);
+    node.raw.forward_read(Bytes::from_static(b"own")).expect("a leader asks nobody");
+    assert_eq!(node.raw.raft.pending_reads(), 2);
     // A leader that is its own quorum answers a learner at once.
     let mut stored = storage(&[1], &[], 0);
     stored.set_conf_state(ConfState { voters: vec![1], learners: vec![2], ..ConfState::default() });

@@ -53,6 +53,9 @@ fn nothing_is_appended_until_the_snapshot_comes() {
     network.beat(1);
     let node = network.node(3);
     assert_eq!((node.raw.raft.last_index(), node.snapshots.len()), (10, 0));
+    let sent = network.sent.iter().filter(|m| m.msg_type() == MessageType::MsgSnapshot).count();
+    assert_eq!(sent, 1, "asked again while one is on its way, the leader sends no other");
+    let node = network.node(3);
     assert!(node.raw.status().to_string().contains("wants_snapshot>=10"));
     assert!(matches!(node.raw.request_snapshot(), Err(Error::SnapshotRequestRefused { .. })), "once is enough");
     assert_eq!(network.node(1).raw.status().members[&3].state, "snapshot");
@@ -72,19 +75,68 @@ fn requested_snapshot_must_be_new_enough() {
     request(&mut network, 3);
     assert_eq!(network.node(3).snapshots.len(), 0, "the leader's is of index 10, the follower has 11");
     assert_eq!(network.node(1).raw.status().members[&3].state, "probe");
+    network.sent.clear();
+    network.beat(1);
     make_snapshot(&mut network);
     network.beat(1);
     assert_eq!(network.node(3).snapshots.len(), 1);
     assert_eq!(network.node(3).raw.raft.applied(), 11);
+    assert!(network.sent.iter().all(|m| m.msg_type() != MessageType::MsgAppend), "it would take none in");
 
-    // A stale one that was on its way does not serve.
+    // A stale one that was on its way does not serve, nor does one of a group without this node.
     let mut node = Node::with_log(1, &[1, 2], &[1, 1, 1], 1);
     node.exchange(message(MessageType::MsgHeartbeat, 2, 1, 1));
     node.raw.request_snapshot().expect("a follower that knows its leader");
-    for (index, taken) in [(2, 0), (3, 1)] {
-        let snapshot = Some(super::lab2c::snapshot(index, 1, &[1, 2]));
+    for (index, voters, taken) in [(2, &[1, 2][..], 0), (3, &[2], 0), (3, &[1, 2], 1)] {
+        let snapshot = Some(super::lab2c::snapshot(index, 1, voters));
         node.exchange(Message { snapshot: snapshot.map(Box::new), ..message(MessageType::MsgSnapshot, 2, 1, 1) });
-        assert_eq!(node.snapshots.len(), taken, "at {index}");
+        assert_eq!(node.snapshots.len(), taken, "at {index} with {voters:?}");
+    }
+}
+
+#[test]
+fn request_says_where_the_log_is() {
+    let mut node = Node::with_log(1, &[1, 2], &[1, 2, 2], 2);
+    node.exchange(Message { commit: 2, ..message(MessageType::MsgHeartbeat, 2, 1, 2) });
+    node.raw.request_snapshot().expect("a follower that knows its leader");
+    let request = Message {
+        reject: true,
+        index: 2,
+        reject_hint: 3,
+        log_term: 2,
+        request_snapshot: 3,
+        ..message(MessageType::MsgAppendResponse, 1, 2, 2)
+    };
+    assert_eq!(node.settle(), [request]);
+}
+
+#[test]
+fn lost_request_is_repeated_when_the_leader_is_heard() {
+    let mut network = group();
+    network.ignore(MessageType::MsgAppendResponse);
+    request(&mut network, 3);
+    network.heal();
+    network.beat(1);
+    assert_eq!(network.node(3).snapshots.len(), 1);
+}
+
+#[test]
+fn request_is_a_sign_of_life() {
+    let mut network = group();
+    network.node(1).raw.raft.tracker.get_mut(3).expect("a member").recent_active = false;
+    request(&mut network, 3);
+    assert_eq!(network.node(3).snapshots.len(), 1, "for a silent member there would be none");
+}
+
+#[test]
+fn nothing_but_its_acknowledgement_ends_the_wait_for_a_requested_snapshot() {
+    let mut network = group();
+    network.ignore(MessageType::MsgSnapshot);
+    request(&mut network, 3);
+    // An old answer, one that cannot be, the right one.
+    for (index, state) in [(9, "snapshot"), (11, "snapshot"), (10, "replicate")] {
+        network.node(1).exchange(Message { index, ..message(MessageType::MsgAppendResponse, 3, 1, 1) });
+        assert_eq!(network.node(1).raw.status().members[&3].state, state, "{index}");
     }
 }
 

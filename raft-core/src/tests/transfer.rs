@@ -82,12 +82,15 @@ fn only_voters_are_targets() {
 
 #[test]
 fn target_that_becomes_a_learner_is_none() {
-    let mut network = group(config);
-    network.isolate(3);
-    let leader = network.node(1);
-    leader.raw.propose_conf_change(Bytes::new(), change(AddLearnerNode, 3)).expect("nothing is pending");
-    network.transfer(1, 3);
-    assert_eq!((target(&network), network.leaders()), (None, vec![1]));
+    for (learner, still) in [(3, None), (4, Some(3))] {
+        let mut network = group(config);
+        network.isolate(3);
+        let leader = network.node(1);
+        leader.raw.propose_conf_change(Bytes::new(), change(AddLearnerNode, learner)).expect("nothing is pending");
+        network.transfer(1, 3);
+        assert!(network.node(1).raw.status().configuration.learners.contains(&learner));
+        assert_eq!((target(&network), network.leaders()), (still, vec![1]));
+    }
 }
 
 #[test]

@@ -51,15 +51,17 @@ fn a_grant_says_nothing_and_a_leader_needs_nothing() {
 
 #[test]
 fn requests_and_refusals_carry_it() {
-    let mut disk = storage(&[1, 2, 3], &[1, 1, 1], 1);
-    disk.set_hard_state(HardState { term: 1, vote: 0, commit: 2 });
-    let mut node = Node::with_storage(&config(1), disk);
-    let request = Message { index: 1, log_term: 1, ..message(MessageType::MsgRequestVote, 2, 1, 2) };
-    let answers = node.exchange(request);
-    assert_eq!(answers.iter().map(|m| (m.reject, m.commit, m.commit_term)).collect::<Vec<_>>(), [(true, 2, 1)]);
-    node.raw.campaign().expect("may campaign");
-    let requests = node.settle();
-    assert_eq!(requests.iter().map(|m| (m.commit, m.commit_term)).collect::<Vec<_>>(), [(2, 1); 2]);
+    for (pre_vote, asks) in [(false, MessageType::MsgRequestVote), (true, MessageType::MsgRequestPreVote)] {
+        let mut disk = storage(&[1, 2, 3], &[1, 1, 1], 1);
+        disk.set_hard_state(HardState { term: 1, vote: 0, commit: 2 });
+        let mut node = Node::with_storage(&crate::Config { pre_vote, ..config(1) }, disk);
+        let answers = node.exchange(Message { index: 1, log_term: 1, ..message(asks, 2, 1, 2) });
+        assert_eq!(answers.iter().map(|m| (m.reject, m.commit, m.commit_term)).collect::<Vec<_>>(), [(true, 2, 1)]);
+        node.raw.campaign().expect("may campaign");
+        let requests = node.settle();
+        let told = requests.iter().map(|m| (m.msg_type(), m.commit, m.commit_term)).collect::<Vec<_>>();
+        assert_eq!(told, [(asks, 2, 1); 2]);
+    }
 }
 
 /// The last words of a leader that removed itself are lost, and its log is the longer one.
