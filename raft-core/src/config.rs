@@ -31,7 +31,7 @@ pub struct Config {
     /// also in the own log. With more, a state machine can be ahead of its log after a crash; [`crate::RawNode::new`] refuses that,
     /// so its owner has to replace such a log by an empty one that begins behind the applied index.
     pub apply_unpersisted_limit: u64,
-    /// A voter refuses a candidate of lower priority than its own, unless that one's log is longer.
+    /// A voter refuses a candidate of lower priority than its own, unless that one's log is more up to date.
     pub priority: i64,
     /// A leader with nothing else to send does not tell its followers that the commit index has moved: they learn it with the next
     /// entries or the next heartbeat. Saves a message to each follower for every commit; followers apply a little later. Changes of

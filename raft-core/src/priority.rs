@@ -1,7 +1,8 @@
 //! Election priority: some nodes are better leaders than others.
 //!
-//! A voter refuses a candidate of lower priority than its own, unless that candidate's log is longer: then the voter could not win against
-//! it anyway. Refusing a vote is always safe. Nodes that all have the same [`crate::Config::priority`], which is 0 unless it is set,
+//! A voter refuses a candidate of lower priority than its own, unless that candidate's log is more up to date: then the voter could not win
+//! against it anyway. It is the whole comparison of an election that counts, terms first. With lengths alone, three nodes whose logs end at
+//! 3@1, 2@2 and 1@3, in falling priority, would refuse each other for ever. Refusing a vote is always safe. Nodes that all have the same [`crate::Config::priority`], which is 0 unless it is set,
 //! never notice.
 
 use proto::eraftpb::{Message, MessageType};
@@ -18,7 +19,8 @@ impl<S: Storage> Raft<S> {
 
     /// True if a request for a vote comes from a node that this one should lead in place of.
     pub(crate) fn outranks(&self, request: &Message) -> bool {
-        request.index <= self.log.last_index() && self.config.priority > request.priority
+        let own = (self.log.last_term(), self.log.last_index());
+        (request.log_term, request.index) <= own && self.config.priority > request.priority
     }
 
     /// Refuses a vote, whatever the log of the candidate.

@@ -237,9 +237,7 @@ impl<S: Storage> Raft<S> {
         if term != old {
             self.term = term;
             self.vote = 0;
-        }
-        if self.role == Role::Candidate {
-            // Who stood for election is satisfied with its state.
+            // The next leader's log may end before the index that was asked for.
             self.requested_snapshot = 0;
         }
         self.leader_id = 0;

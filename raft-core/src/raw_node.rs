@@ -129,7 +129,7 @@ impl<S: Storage> RawNode<S> {
     }
 
     /// Asks the leader for a snapshot although the log may be enough, because the own state machine is of no use any more. Until it comes,
-    /// nothing is appended. A request is forgotten when this node campaigns.
+    /// nothing is appended. A request is forgotten when the term changes: ask again.
     ///
     /// Errors: [`Error::SnapshotRequestRefused`].
     pub fn request_snapshot(&mut self) -> Result<()> {

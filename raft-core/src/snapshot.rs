@@ -114,7 +114,11 @@ impl<S: Storage> Raft<S> {
         if self.log.unstable().snapshot().is_some() || self.requested_snapshot > 0 {
             return refuse("one is on its way");
         }
-        self.requested_snapshot = self.log.last_index().max(1);
+        if self.log.last_term() != self.term {
+            // Its end may contradict the leader's log, and the leader might never reach that index.
+            return refuse("nothing of this leader has been appended yet");
+        }
+        self.requested_snapshot = self.log.last_index();
         self.ask_for_snapshot();
         Ok(())
     }
@@ -132,15 +136,22 @@ impl<S: Storage> Raft<S> {
         self.msgs.push(request);
     }
 
-    /// A follower wants a snapshot, whatever its log has.
+    /// A follower wants a snapshot, whatever its log has. It acknowledges nothing else until it gets one, and the snapshot may have to wait
+    /// until what it has is committed: so its request counts as an acknowledgement.
     pub(crate) fn handle_snapshot_request(&mut self, request: Message) {
         let possible = request.request_snapshot <= self.log.last_index();
         let Some(progress) = self.tracker.get_mut(request.from).filter(|_| possible) else { return };
         progress.recent_active = true;
+        let grew =
+            self.log.match_term(request.reject_hint, request.log_term) && progress.maybe_update(request.reject_hint);
         if progress.state != ProgressState::Snapshot {
             progress.become_probe();
             progress.requested_snapshot = request.request_snapshot;
             self.send_snapshot(request.from);
+        }
+        if grew {
+            self.maybe_commit();
+            self.appends_due = true;
         }
     }
 

@@ -291,8 +291,14 @@ impl<S: Storage> RaftLog<S> {
         }
         let (low, high) = (self.handed_over + 1, self.hand_over_limit() + 1);
         let in_memory = self.unstable.offset();
-        let entries = if low == in_memory {
-            self.unstable.take(limit_size(self.unstable.range(low, high), max_size))
+        let entries = if low >= in_memory {
+            let count = limit_size(self.unstable.range(low, high), max_size) as u64;
+            if low == in_memory && low + count <= self.persisted + 1 {
+                self.unstable.take(count as usize)
+            } else {
+                // Ahead of the disk: they stay in memory until they are there.
+                self.unstable.range(low, low + count).cloned().collect()
+            }
         } else {
             // After a restart; what is in memory comes with the next Ready.
             match self.slice(low, high.min(in_memory), max_size) {
@@ -362,6 +368,7 @@ impl<S: Storage> RaftLog<S> {
         let done = self.unstable.on_persisted(number);
         let before = self.persisted;
         self.persisted = self.persisted.max(done.tail).max(done.snapshot);
+        self.unstable.forget(self.persisted.min(self.handed_over));
         self.persisted > before
     }
 }

@@ -165,6 +165,14 @@ impl Unstable {
         entries
     }
 
+    /// Drops the entries up to `index`. They must be on disk, and the state machine must have them.
+    pub fn forget(&mut self, index: u64) {
+        let count = (index + 1).saturating_sub(self.offset);
+        self.entries.drain(..count as usize);
+        self.offset += count;
+        self.give_back_memory();
+    }
+
     /// All writes of Readies up to `number` are done.
     pub fn on_persisted(&mut self, number: u64) -> Persisted {
         let mut persisted = Persisted::default();

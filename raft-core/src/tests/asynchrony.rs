@@ -255,11 +255,14 @@ fn committed_entries_may_be_applied_ahead_of_the_own_disk() {
         assert_eq!((node.raw.raft.committed(), node.raw.raft.persisted()), (4, 1));
         let handed = node.raw.ready().committed_entries;
         assert_eq!(handed.len(), ahead, "limit {limit}");
+        let log = node.raw.raft.log_entries(2, 5, u64::MAX).expect("the disk has none of it yet, so it is in memory");
+        assert_eq!(log.len(), 3, "limit {limit}");
         node.write(&write);
         node.raw.on_persisted(write.number);
         let rest = node.raw.ready().committed_entries;
         let all: Vec<u64> = handed.iter().chain(&rest).map(|e| e.index).collect();
         assert_eq!(all, [2, 3, 4], "each once, limit {limit}");
+        assert_eq!(node.raw.raft.log.unstable().offset(), 5, "nothing stays in memory, limit {limit}");
         node.raw.advance_apply_to(4);
     }
 }

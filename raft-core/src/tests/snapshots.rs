@@ -160,6 +160,39 @@ fn request_needs_a_leader() {
 }
 
 #[test]
+fn request_needs_a_log_that_the_leader_has_and_ends_with_the_term() {
+    let mut node = Node::with_log(1, &[1, 2], &[1, 1, 1], 1);
+    node.exchange(message(MessageType::MsgHeartbeat, 2, 1, 1));
+    node.raw.request_snapshot().expect("the log ends with an entry of the leader");
+    assert!(node.raw.status().to_string().contains("wants_snapshot"));
+    node.exchange(message(MessageType::MsgHeartbeat, 2, 1, 2));
+    assert!(!node.raw.status().to_string().contains("wants_snapshot"));
+    let refused = node.raw.request_snapshot();
+    assert!(matches!(refused, Err(Error::SnapshotRequestRefused { .. })), "the leader's log may be shorter than ours");
+}
+
+#[test]
+fn request_acknowledges_what_the_follower_has() {
+    for (log_term, committed) in [(1, 2), (2, 1)] {
+        let mut node = Node::new(1, &[1, 2]);
+        node.force_leader_with_commit();
+        node.propose(b"x");
+        node.settle();
+        let term = node.raw.raft.term();
+        let request = Message {
+            reject: true,
+            index: 1,
+            reject_hint: 2,
+            log_term: term + log_term - 1,
+            request_snapshot: 2,
+            ..message(MessageType::MsgAppendResponse, 2, 1, term)
+        };
+        node.exchange(request);
+        assert_eq!(node.raw.raft.committed(), committed, "an entry of term {log_term} is the same, or is not");
+    }
+}
+
+#[test]
 fn request_from_the_future_is_ignored() {
     let mut network = group();
     for request_snapshot in [11, u64::MAX] {

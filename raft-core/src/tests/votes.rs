@@ -36,6 +36,20 @@ fn priority_decides_between_equal_logs_only() {
 }
 
 #[test]
+fn priorities_leave_one_node_that_can_win() {
+    let logs: [&[u64]; 3] = [&[1, 1, 1], &[1, 2], &[3]];
+    let node = |id: u64| {
+        let config = Config { priority: 3 - id as i64, ..config(id) };
+        Node::with_storage(&config, storage(&[1, 2, 3], logs[id as usize - 1], 3))
+    };
+    for candidate in 1..=3 {
+        let mut network = Network::new((1..=3).map(node));
+        network.campaign(candidate);
+        assert_eq!(network.leaders() == [3], candidate == 3, "the lower its priority, the newer a node's log");
+    }
+}
+
+#[test]
 fn priority_can_change() {
     let mut network = group([0, 3, 3], [&[1]; 3], false);
     network.campaign(1);
