@@ -24,6 +24,11 @@ const KINDS: &[(Kind, u64)] = &[
     (Kind::Campaign, 4),
     (Kind::Link, 4),
     (Kind::Unreachable, 3),
+    (Kind::ForwardRead, 6),
+    (Kind::RequestSnapshot, 2),
+    (Kind::Ping, 2),
+    (Kind::SetPriority, 3),
+    (Kind::SkipCommitBroadcast, 1),
 ];
 
 #[derive(Clone, Copy)]
@@ -45,6 +50,11 @@ enum Kind {
     Campaign,
     Link,
     Unreachable,
+    ForwardRead,
+    RequestSnapshot,
+    Ping,
+    SetPriority,
+    SkipCommitBroadcast,
 }
 
 impl Campaign {
@@ -98,6 +108,11 @@ impl Campaign {
             Kind::Campaign => Some(Action::Campaign(node)),
             Kind::Link => self.mix.cuts.then(|| self.draw_link(node)),
             Kind::Unreachable => Some(Action::Unreachable(self.likely_leader(node), self.any_node())),
+            Kind::ForwardRead => Some(Action::ForwardRead(node)),
+            Kind::RequestSnapshot => Some(Action::RequestSnapshot(node)),
+            Kind::Ping => Some(Action::Ping(self.likely_leader(node))),
+            Kind::SetPriority => self.mix.priorities.then(|| Action::SetPriority(node, self.rng.below(4) as i64)),
+            Kind::SkipCommitBroadcast => Some(Action::SkipCommitBroadcast(node, self.rng.chance(500))),
         }
     }
 
@@ -144,25 +159,14 @@ impl Campaign {
     }
 
     /// A change that the leader's configuration may allow or not; a joint one that waits for it is mostly left.
-    ///
-    /// Those who stay are always a quorum of those who were there. Otherwise they may need, to learn that the change is committed, the
-    /// vote of a node that has left, has a longer log and may not lead any more: that group is stuck until somebody tells them.
     fn draw_change(&mut self, node: u64) -> Action {
         let leader = self.likely_leader(node);
         let conf = &self.world.group.members[&leader].machine.conf;
         let joint = !conf.voters_outgoing.is_empty();
-        let mut may_leave = conf.voters.len().saturating_sub(1) / 2;
-        let voters = conf.voters.clone();
         let mut nodes: Vec<u64> = (1..=self.mix.nodes).collect();
         let mut change = |rng: &mut Rng| {
             let node = nodes.swap_remove(rng.below(nodes.len() as u64) as usize);
-            let role = rng.pick(&[MemberRole::Voter, MemberRole::Voter, MemberRole::Learner, MemberRole::Gone]);
-            if role == MemberRole::Voter || !voters.contains(&node) {
-                return (role, node);
-            }
-            let stays = may_leave == 0;
-            may_leave = may_leave.saturating_sub(1);
-            (if stays { MemberRole::Voter } else { role }, node)
+            (rng.pick(&[MemberRole::Voter, MemberRole::Voter, MemberRole::Learner, MemberRole::Gone]), node)
         };
         let rng = &mut self.rng;
         let transition = rng.pick(&[Transition::Auto, Transition::Auto, Transition::Implicit, Transition::Explicit]);

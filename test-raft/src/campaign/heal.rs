@@ -59,7 +59,7 @@ impl Campaign {
                 // Who is to leave by itself does not mind being told.
                 self.world.perform(&Action::Change(leader, Reshape::default()))?;
             } else if self.applied_everywhere(leader, target.0) {
-                return self.settle();
+                return self.answer_reads(leader);
             }
         }
         if self.is_joint(leader) {
@@ -69,6 +69,22 @@ impl Campaign {
             return Err(self.stuck("L-COMMIT", &format!("n{leader} has not committed {}@{}", target.0, target.1)));
         }
         Err(self.stuck("L-APPLY", &format!("{}@{} is not applied everywhere", target.0, target.1)))
+    }
+
+    /// Every running node has said what became of the reads that were asked of it, after one more round of heartbeats.
+    fn answer_reads(&mut self, leader: u64) -> Result<(), Violation> {
+        self.settle()?;
+        self.retire_strangers(leader)?;
+        for _ in 0..self.mix.config.heartbeat_tick {
+            self.round()?;
+        }
+        let running = self.world.group.members.values().filter(|member| member.node().is_some());
+        for member in running {
+            if let Some(number) = self.world.rules.owed_read(member.id, member.life) {
+                return Err(self.stuck("L-READ", &format!("n{} says nothing about read {number}", member.id)));
+            }
+        }
+        Ok(())
     }
 
     /// Nodes outside the group are switched off, as their owner would do: without pre-vote they could go on campaigning for ever. Who belongs

@@ -32,6 +32,8 @@ pub struct Mix {
     pub cuts: bool,
     /// Whether members come and go.
     pub changes: bool,
+    /// Whether nodes differ in their priority.
+    pub priorities: bool,
     /// Nodes with a disk that is four times as slow.
     pub slow_disks: Vec<u64>,
     /// The settings of all nodes; id 0.
@@ -59,6 +61,7 @@ impl Mix {
             crashes: rng.chance(800),
             cuts: rng.chance(600),
             changes: rng.chance(600),
+            priorities: rng.chance(400),
             slow_disks: (1..=nodes).filter(|_| rng.chance(slow)).collect(),
             config: draw_config(rng, seed),
         }
@@ -78,6 +81,7 @@ impl Mix {
 
 fn draw_config(rng: &mut Rng, seed: u64) -> Config {
     Config {
+        apply_unpersisted_limit: rng.pick(&[0, 0, 0, 2, 100]),
         election_tick: rng.pick(&[5, 10]),
         heartbeat_tick: rng.pick(&[1, 2, 3]),
         max_size_per_msg: rng.pick(&[0, 100, 1 << 20]),
@@ -106,6 +110,7 @@ impl fmt::Display for Mix {
             crashes,
             cuts,
             changes,
+            priorities,
             slow_disks,
             config,
             ..
@@ -119,6 +124,8 @@ impl fmt::Display for Mix {
             (*crashes, "crashes"),
             (*cuts, "partitions"),
             (*changes, "membership changes"),
+            (*priorities, "priorities"),
+            (config.apply_unpersisted_limit > 0, "early applying"),
         ] {
             if on {
                 write!(f, ", {what}")?;

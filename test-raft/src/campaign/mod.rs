@@ -2,8 +2,8 @@
 //!
 //! A seed has two phases. In the first everything goes wrong that the seed's [`Mix`] allows: messages are lost, held up, doubled and
 //! reordered, links are cut in one or both directions, nodes die and forget what their disks had not finished, disks are slow. Then all
-//! faults end at once, and the group must elect a leader (L-LEADER), commit (L-COMMIT), apply (L-APPLY) and leave a joint configuration (L-CONF) within a bound, or the run
-//! fails with a report that says who waits for whom. The same seed is the same run: [`Report::digest`] is equal.
+//! faults end at once, and the group must elect a leader (L-LEADER), commit (L-COMMIT), apply (L-APPLY), leave a joint configuration (L-CONF) and
+//! say what became of reads (L-READ) within a bound, or the run fails with a report that says who waits for whom. The same seed is the same run: [`Report::digest`] is equal.
 
 mod draw;
 mod failure;

@@ -14,6 +14,7 @@ fn seeds_hold_every_rule_and_get_work_done() {
     }
     println!("{counts:?}");
     assert!(counts.leaders > 500 && counts.applied > 10_000, "the faults leave room for work: {counts:?}");
+    assert!(counts.requested > 50 && counts.forwarded > 50 && counts.reads_dropped > 50, "of each kind: {counts:?}");
     assert!(counts.crashes > 500 && counts.restored > 50 && counts.reads > 300, "and things happen: {counts:?}");
 }
 

@@ -44,8 +44,18 @@ pub enum Action {
     Change(u64, Reshape),
     /// Somebody asks a leader to hand over to another node.
     Transfer(u64, u64),
-    /// A client asks for a read.
+    /// A client asks a leader for a read.
     Read(u64),
+    /// A client asks any node for a read; one that does not lead asks its leader.
+    ForwardRead(u64),
+    /// A node asks its leader for a snapshot.
+    RequestSnapshot(u64),
+    /// A leader is told to give a sign of life.
+    Ping(u64),
+    /// A node is given another priority.
+    SetPriority(u64, i64),
+    /// A node is told whether a moved commit index is worth a message of its own.
+    SkipCommitBroadcast(u64, bool),
     /// The transport tells a node that another one cannot be reached.
     Unreachable(u64, u64),
     /// Nothing gets through from one node to another any more.
@@ -90,6 +100,12 @@ impl fmt::Display for Action {
             Action::Change(node, reshape) => write!(f, "n{node} is asked to {reshape}"),
             Action::Transfer(node, to) => write!(f, "n{node} is asked to hand over to n{to}"),
             Action::Read(node) => write!(f, "n{node} is asked for a read"),
+            Action::ForwardRead(node) => write!(f, "n{node} is asked for a read through its leader"),
+            Action::RequestSnapshot(node) => write!(f, "n{node} wants a snapshot"),
+            Action::Ping(node) => write!(f, "n{node} is told to give a sign of life"),
+            Action::SetPriority(node, priority) => write!(f, "n{node} is given priority {priority}"),
+            Action::SkipCommitBroadcast(node, true) => write!(f, "n{node} saves messages about commits"),
+            Action::SkipCommitBroadcast(node, false) => write!(f, "n{node} tells of commits at once"),
             Action::Unreachable(node, peer) => write!(f, "n{node} is told that n{peer} cannot be reached"),
             Action::Cut(from, to) => write!(f, "n{from} cannot reach n{to} any more"),
             Action::Isolate { node, hears: true, .. } => write!(f, "n{node} hears, but is not heard any more"),

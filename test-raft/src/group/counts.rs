@@ -20,8 +20,14 @@ pub struct Counts {
     pub changes: u64,
     /// Transfers of the leadership that began.
     pub transfers: u64,
+    /// Snapshots that a node asked for.
+    pub requested: u64,
     /// Reads that were answered.
     pub reads: u64,
+    /// Of these, how many had been asked of a node that does not lead.
+    pub forwarded: u64,
+    /// Reads that a leader gave up.
+    pub reads_dropped: u64,
     /// Messages that arrived.
     pub delivered: u64,
     /// Messages that were lost.
@@ -37,7 +43,10 @@ impl AddAssign for Counts {
         self.restored += other.restored;
         self.changes += other.changes;
         self.transfers += other.transfers;
+        self.requested += other.requested;
         self.reads += other.reads;
+        self.forwarded += other.forwarded;
+        self.reads_dropped += other.reads_dropped;
         self.delivered += other.delivered;
         self.lost += other.lost;
     }
@@ -45,9 +54,15 @@ impl AddAssign for Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { actions, leaders, applied, crashes, restored, changes, transfers, reads, delivered, lost } = self;
+        let Counts { actions, leaders, applied, crashes, restored, changes, transfers, reads, delivered, lost, .. } =
+            self;
+        let Counts { requested, forwarded, reads_dropped, .. } = self;
         write!(f, "{actions} actions, {leaders} leaders, {transfers} transfers, {applied} entries applied, ")?;
-        write!(f, "{changes} changes of membership, {reads} reads, {restored} snapshots taken over, ")?;
+        write!(
+            f,
+            "{changes} changes of membership, {reads} reads ({forwarded} forwarded), {reads_dropped} given up, "
+        )?;
+        write!(f, "{restored} snapshots taken over, {requested} asked for, ")?;
         write!(f, "{crashes} crashes, {delivered} messages delivered, {lost} lost")
     }
 }

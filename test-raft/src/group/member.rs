@@ -189,14 +189,15 @@ impl Member {
         }
     }
 
-    /// Makes the state machine durable, unless it is ahead of the log on disk, and has a snapshot of it ready: one that is older than a
+    /// Makes the state machine durable, unless it is ahead of the log on disk: with `apply_unpersisted_limit` it may be, but what a crash
+    /// leaves of it may not. Has a snapshot of it ready: one that is older than a
     /// newcomer's arrival would be of no use to it. Returns false if nothing changed.
     pub fn save(&mut self) -> bool {
         let Power::On(node) = &mut self.power else { return false };
-        let store = node.mut_store();
-        if self.machine == self.saved || self.machine.applied > store.last_index().unwrap_or(0) {
+        if self.machine == self.saved || self.machine.applied > node.raft.persisted() {
             return false;
         }
+        let store = node.mut_store();
         self.saved = self.machine.clone();
         store.set_conf_state(self.saved.conf.clone());
         store.create_snapshot(self.saved.applied, self.saved.data()).expect("a saved state stands in the log");

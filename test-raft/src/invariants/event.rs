@@ -81,12 +81,14 @@ pub enum Event<'a> {
         /// And now.
         after: &'a ConfState,
     },
-    /// A leader took in a read.
+    /// A node took in a read.
     ReadAsked {
-        /// The leader.
+        /// The node.
         node: u64,
         /// Number of the read.
         number: u64,
+        /// The life of the node in which it owes a word about the read: a leader does, one that asked another node does not.
+        owed_in: Option<u64>,
     },
     /// A read may be served once `index` is applied.
     ReadAnswered {
@@ -96,5 +98,12 @@ pub enum Event<'a> {
         number: u64,
         /// The index.
         index: u64,
+    },
+    /// A read will not be served, and its node says so.
+    ReadDropped {
+        /// By whom.
+        node: u64,
+        /// Number of the read.
+        number: u64,
     },
 }

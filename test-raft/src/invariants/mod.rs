@@ -105,6 +105,13 @@ macro_rules! rules {
     };
 }
 
+impl Rules {
+    /// A read about which node `id` owes a word in this life.
+    pub fn owed_read(&self, id: u64, life: u64) -> Option<u64> {
+        self.read.owed(id, life).next()
+    }
+}
+
 rules! {
     monotone: monotone::Monotone,
     order: order::IndexOrder,
