@@ -55,7 +55,7 @@ fn a_missing_file_is_named() {
 #[test]
 fn every_wrong_value_names_its_key() {
     type Change = fn(&mut Config);
-    let table: [(&str, Change); 23] = [
+    let table: [(&str, Change); 28] = [
         ("server.addr", |c| c.server.addr = "nonsense".into()),
         ("server.addr", |c| c.server.addr = "host:99999".into()),
         ("server.addr", |c| c.server.addr = "http://127.0.0.1:1".into()),
@@ -77,6 +77,11 @@ fn every_wrong_value_names_its_key() {
         ("raftstore.log-gc-interval", |c| c.raftstore.log_gc_interval = Millis(0)),
         ("raftstore.log-gc-threshold", |c| c.raftstore.log_gc_threshold = 0),
         ("raftstore.background-threads", |c| c.raftstore.background_threads = 0),
+        ("raftstore.split-check-interval", |c| c.raftstore.split_check_interval = Millis(0)),
+        ("raftstore.region-split-size", |c| c.raftstore.region_split_size = ByteSize(1)),
+        ("raftstore.region-max-size", |c| c.raftstore.region_max_size = ByteSize::mib(95)),
+        ("raftstore.region-split-keys", |c| c.raftstore.region_split_keys = 1),
+        ("raftstore.region-max-keys", |c| c.raftstore.region_max_keys = 959_999),
         ("scheduler.endpoints", |c| c.scheduler.endpoints.clear()),
         ("scheduler.endpoints", |c| c.scheduler.endpoints = vec!["x".into()]),
     ];

@@ -58,3 +58,25 @@ fn bounds(request: &SplitRegionRequest) -> Result<Vec<Bytes>, Failure> {
     bounds.dedup();
     Ok(bounds)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_users_become_bounds_in_order() {
+        let request = |keys: &[&'static str], is_raw_kv| SplitRegionRequest {
+            split_keys: keys.iter().map(|key| Bytes::from_static(key.as_bytes())).collect(),
+            is_raw_kv,
+            ..Default::default()
+        };
+        let encoded = |key: &str| Bytes::from(storage::codec::encode_bytes(key.as_bytes()));
+        assert_eq!(bounds(&request(&["m", "c", "m"], false)).unwrap(), [encoded("c"), encoded("m")]);
+        let older = SplitRegionRequest { split_key: "k".into(), ..request(&[], false) };
+        assert_eq!(bounds(&older).unwrap(), [encoded("k")]);
+        let raw = bounds(&request(&["m", "c"], true)).unwrap();
+        assert!(raw[0] <= b"c"[..] && raw[0] > b"b~"[..] && raw[1] <= b"m"[..] && raw[1] > b"l~"[..], "{raw:?}");
+        assert!(bounds(&request(&[""], true)).is_err());
+        assert!(bounds(&request(&[], true)).unwrap().is_empty(), "in the middle");
+    }
+}

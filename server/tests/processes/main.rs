@@ -5,6 +5,7 @@
 //! | `official_client` | every operation of the `tikv-client` crate's raw client |
 //! | `availability` | the loss of a leader, an orderly stop, a scheduler that is away |
 //! | `crash` | rounds of SIGKILL under load: nothing acknowledged is lost, and the stores agree |
+//! | `splits` | regions are split under an official client that goes on |
 //! | `bad_input` | wrong requests and garbage on the ports |
 //! | `bad_start` | starts that must be refused |
 //!
@@ -17,4 +18,5 @@ mod bad_start;
 mod cluster;
 mod crash;
 mod official_client;
+mod splits;
 mod workload;
