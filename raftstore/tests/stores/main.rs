@@ -4,4 +4,5 @@ mod common;
 mod log_gc;
 mod one_region;
 mod split;
+mod split_by_size;
 mod threads;

@@ -9,18 +9,18 @@ use proto::{
 };
 use raftstore::{
     Config, Error, RequestHeader, keys,
-    split::{SplitLimits, bound_for_raw},
+    split::bound_for_raw,
     store::{Layout, region_states},
 };
 use storage::{Cf, Reader};
 
 use crate::common::{Answer, Cluster, put};
 
-fn cluster() -> (Cluster, u64) {
+pub(crate) fn cluster() -> (Cluster, u64) {
     with_config(Config::default())
 }
 
-fn with_config(config: Config) -> (Cluster, u64) {
+pub(crate) fn with_config(config: Config) -> (Cluster, u64) {
     let mut cluster = Cluster::with_config(Layout::default(), config);
     let leader = cluster.elect(None);
     (cluster, leader)
@@ -30,7 +30,7 @@ fn bound(key: &str) -> Bytes {
     bound_for_raw(key.as_bytes()).unwrap()
 }
 
-fn split_at(keys: &[&str]) -> AdminRequest {
+pub(crate) fn split_at(keys: &[&str]) -> AdminRequest {
     let request = |key: &&str| SplitRequest { split_key: bound(key), ..Default::default() };
     let splits = BatchSplitRequest { requests: keys.iter().map(request).collect(), ..Default::default() };
     AdminRequest { cmd_type: AdminCmdType::BatchSplit as i32, splits: Some(splits), ..Default::default() }
@@ -47,12 +47,12 @@ fn split(cluster: &mut Cluster, leader: u64, keys: &[&str]) -> Vec<Region> {
     parts(&answer)
 }
 
-fn parts(answer: &Answer<AdminResponse>) -> Vec<Region> {
+pub(crate) fn parts(answer: &Answer<AdminResponse>) -> Vec<Region> {
     answer.take().expect("answered").expect("accepted").splits.expect("the answer to a split").regions
 }
 
 /// The regions that a store has on disk, in key order.
-fn on_disk(cluster: &mut Cluster, store: u64) -> Vec<Region> {
+pub(crate) fn on_disk(cluster: &mut Cluster, store: u64) -> Vec<Region> {
     let states = region_states(&cluster.store(store).engines.kv).unwrap();
     let mut regions: Vec<Region> = states.into_iter().filter_map(|state| state.region).collect();
     regions.sort_by(|a, b| a.start_key.cmp(&b.start_key));
@@ -73,7 +73,7 @@ fn in_memory(cluster: &mut Cluster, store: u64) -> Vec<Region> {
     regions
 }
 
-fn write(cluster: &mut Cluster, region: &Region, key: &str, value: &str) -> Result<(), Error> {
+pub(crate) fn write(cluster: &mut Cluster, region: &Region, key: &str, value: &str) -> Result<(), Error> {
     let leader = cluster.leader_of(region.id).expect("the region has a leader");
     let answer = cluster.write(header_of(region, leader), vec![put(key, value)]);
     cluster.settle();
@@ -357,59 +357,4 @@ fn a_vote_that_comes_before_the_split_is_kept_until_it_is_applied() {
     cluster.settle();
     // Without a tick.
     assert_eq!(cluster.leader_of(found[0].id), Some(leader));
-}
-
-#[test]
-fn a_region_that_grows_too_large_is_split_until_all_parts_are_within_the_limits() {
-    let split = SplitLimits { max_bytes: 3_000, split_bytes: 2_000, max_cuts: 2, ..SplitLimits::default() };
-    let (mut cluster, _) =
-        with_config(Config { split, split_check_ticks: 3, region_heartbeat_ticks: 10, ..Config::default() });
-    let mut regions = cluster.regions.clone();
-    for i in 0..200 {
-        let key = format!("{i:03}");
-        let region = regions.iter().rfind(|region| region.start_key <= key).unwrap().clone();
-        let written = write(&mut cluster, &region, &key, &".".repeat(97));
-        if written.is_err() {
-            // The client looks again.
-            assert!(matches!(written, Err(Error::EpochNotMatch { .. })), "{written:?}");
-            regions = on_disk(&mut cluster, 1);
-            let region = regions.iter().rfind(|region| region.start_key <= key).unwrap().clone();
-            write(&mut cluster, &region, &key, &".".repeat(97)).unwrap();
-        }
-        if i % 20 == 0 {
-            cluster.tick(1);
-        }
-    }
-    cluster.tick(40);
-    let regions = on_disk(&mut cluster, 1);
-    let sizes: Vec<usize> = regions
-        .iter()
-        .map(|region| {
-            let inside = |i: &usize| {
-                let key = Bytes::from(format!("{i:03}"));
-                region.start_key <= key && (region.end_key.is_empty() || key < region.end_key)
-            };
-            (0..200).filter(inside).count() * 100
-        })
-        .collect();
-    assert_eq!(sizes.iter().sum::<usize>(), 20_000);
-    assert!(sizes.iter().all(|size| *size <= 3_000), "{sizes:?}");
-    assert!(sizes.len() <= 14, "not more than need be: {sizes:?}");
-    let heartbeats = cluster.reports.regions.lock().unwrap();
-    assert!(heartbeats.iter().any(|heartbeat| heartbeat.approximate_keys > 0 && heartbeat.approximate_size > 0));
-}
-
-#[test]
-fn a_region_is_cut_in_the_middle_when_no_key_is_named() {
-    let (mut cluster, leader) = cluster();
-    let answer = cluster.admin(cluster.header(leader), split_at(&[]));
-    cluster.settle();
-    assert!(matches!(answer.error(), Error::AdminRefused { .. }), "nothing to cut");
-    for i in 0..100 {
-        cluster.must_put(&format!("{i:03}"), "v");
-    }
-    let answer = cluster.admin(cluster.header(leader), split_at(&[]));
-    cluster.settle();
-    let found = parts(&answer);
-    assert!(found[0].end_key > b"049"[..] && found[0].end_key <= b"050"[..], "{found:?}");
 }
