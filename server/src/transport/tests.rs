@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use proto::metapb::Peer;
+use bytes::Bytes;
+use proto::kvrpcpb::Context;
+use proto::metapb::{Peer, Region};
 use proto::raft_serverpb::RaftMessage;
 use storage::MemEngine;
 use tokio::sync::mpsc;
@@ -15,6 +17,8 @@ use crate::clock::SystemClock;
 use crate::service::TikvService;
 use crate::service::raft::RaftInbox;
 use crate::service::raw::RawCommands;
+use crate::service::region_error::Failure;
+use crate::service::split::RegionSplitter;
 use crate::stop;
 
 const STORE: u64 = 2;
@@ -37,6 +41,12 @@ impl RaftInbox for Inbox {
     }
 
     fn heard_from(&self, _store_id: u64) {}
+}
+
+impl RegionSplitter for Inbox {
+    async fn split(&self, _ctx: &Context, _keys: Vec<Bytes>) -> Result<Vec<Region>, Failure> {
+        Err(Failure::Text("this store only takes messages".to_owned()))
+    }
 }
 
 /// Serves an inbox at `addr` until the trigger is dropped.
