@@ -13,6 +13,7 @@
 //! | [`invariants`] | what must hold after each action |
 //! | [`campaign`] | draws actions from a seed, and heals the group at the end: `make sim-raft` |
 //! | [`check`] | walks through every order of events of a small group: `make check-raft` |
+//! | [`panics`] | makes a panic of the code under test a result |
 //!
 //! Nothing here is part of what runs in a cluster.
 
@@ -22,3 +23,4 @@ pub mod campaign;
 pub mod check;
 pub mod group;
 pub mod invariants;
+pub mod panics;

@@ -19,6 +19,7 @@ pub use mix::Mix;
 
 use crate::group::{Breakage, Counts, Rng, Trace, World};
 use crate::invariants::Violation;
+use crate::panics::capture;
 
 /// How a campaign differs from the usual.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,7 +63,7 @@ impl Campaign {
     /// # Errors
     /// The first rule that broke, or why the group is stuck.
     pub fn run(&mut self) -> Result<Report, Box<Failure>> {
-        let outcome = panics::capture(|| self.run_phases());
+        let outcome = capture(|| self.run_phases());
         let violation = match outcome {
             Ok(Ok(())) => return Ok(Report { digest: self.world.trace.digest(), counts: self.world.counts }),
             Ok(Err(violation)) => violation,

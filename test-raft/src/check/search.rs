@@ -12,6 +12,7 @@ use super::{Bounds, Move};
 use crate::campaign::panics;
 use crate::group::{Digest, Trace, World};
 use crate::invariants::Violation;
+use crate::panics::capture;
 
 /// A search that found nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ fn fingerprint(world: &World, used: &Used) -> u64 {
 }
 
 fn attempt(world: &mut World, step: &Move) -> Result<(), Violation> {
-    panics::capture(|| make(world, step)).unwrap_or_else(|panic| Err(panics::as_violation(panic)))
+    capture(|| make(world, step)).unwrap_or_else(|panic| Err(panics::as_violation(panic)))
 }
 
 /// Walks all states within `bounds`.

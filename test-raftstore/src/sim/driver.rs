@@ -9,12 +9,12 @@ use proto::raft_serverpb::RaftMessage;
 use raftstore::Config;
 use raftstore::store::Layout;
 use slog::{Discard, Logger, o};
+use test_raft::panics::capture;
 
 use super::client::{Client, Reply, Workload};
 use super::finish::Stage;
 use super::operator::OPERATOR_INTERVAL;
 use super::options::{Options, draw_config};
-use super::panics::capture;
 use super::region_check::RegionRecords;
 use super::state_check::AppliedStates;
 use super::store::{SimStore, Stores};

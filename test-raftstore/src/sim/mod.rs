@@ -37,7 +37,6 @@ mod finish;
 mod observe;
 mod operator;
 mod options;
-mod panics;
 mod region_check;
 mod stages;
 mod state_check;
