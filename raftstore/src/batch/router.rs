@@ -155,6 +155,12 @@ impl<E: Engine> Router<E> {
         }
     }
 
+    fn notify_store(&self) {
+        if self.shared.store.claim() {
+            self.requeue(Ready::Store(self.shared.store.clone()));
+        }
+    }
+
     /// Puts a claimed mailbox into the ready queue. A store that stops no longer reads it.
     pub fn requeue(&self, ready: Ready<E>) {
         let _ = self.shared.ready.send(ready);
@@ -195,10 +201,7 @@ impl<E: Engine> Router<E> {
             if self.shared.store.try_push(StoreMessage::Raft(Box::new(message))).is_err() {
                 self.shared.metrics.messages_dropped.inc();
             }
-            if self.shared.store.claim() {
-                self.requeue(Ready::Store(self.shared.store.clone()));
-            }
-            return;
+            return self.notify_store();
         };
         match mailbox.try_push(PeerMessage::Raft(Box::new(message))) {
             Ok(()) => self.notify(&mailbox),
@@ -229,9 +232,7 @@ impl<E: Engine> Router<E> {
     /// One tick of the clock for the store and all its peers.
     pub fn tick(&self) {
         self.shared.store.set_tick_due();
-        if self.shared.store.claim() {
-            self.requeue(Ready::Store(self.shared.store.clone()));
-        }
+        self.notify_store();
         for mailbox in self.all_mailboxes() {
             mailbox.set_tick_due();
             self.notify_by_queue(&mailbox);

@@ -310,9 +310,11 @@ impl<E: Engine> Peer<E> {
         self.crowded_until > self.ticks.now()
     }
 
+    /// Counts at most once a tick while there is a crowd: a busy region has better things to do.
     fn note_crowd(&mut self) {
-        if self.waiting_writers() + self.reads.waiting_readers() > 1 {
-            self.crowded_until = self.ticks.now() + 2;
+        let until = self.ticks.now() + 2;
+        if self.crowded_until < until && self.waiting_writers() + self.reads.waiting_readers() > 1 {
+            self.crowded_until = until;
         }
     }
 
