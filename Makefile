@@ -57,8 +57,12 @@ sim: setup ## run simulated clusters under faults (SEEDS=0..200)
 	cargo run -p test-raftstore --bin sim -- --seeds $(SEEDS)
 
 .PHONY: replay
-replay: setup ## run one simulated seed again, twice (SEED=7 TRACE=file)
-	cargo run -p test-raftstore --bin sim -- --replay $(or $(SEED),$(error which one? make replay SEED=7)) $(if $(TRACE),--trace $(TRACE))
+replay: setup ## run one simulated seed again, twice (SEED=7 ONLY=fault:3,... TRACE=file)
+	cargo run -p test-raftstore --bin sim -- --replay $(or $(SEED),$(error which one? make replay SEED=7)) $(if $(ONLY),--only $(ONLY)) $(if $(TRACE),--trace $(TRACE))
+
+.PHONY: shrink
+shrink: setup ## drop from a failing simulated seed all that it does not need to fail (SEED=7)
+	cargo run -p test-raftstore --bin sim -- --shrink $(or $(SEED),$(error which one? make shrink SEED=7))
 
 .PHONY: sim-raft
 sim-raft: setup ## run raft groups under faults (SEEDS=0..5000), or one seed again step by step (REPLAY=7)

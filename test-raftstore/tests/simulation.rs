@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use test_raftstore::sim::campaign::{run_seed, run_seeds};
 use test_raftstore::sim::disk::DiskLie;
+use test_raftstore::sim::shrink::shrink;
 use test_raftstore::sim::{HarnessLie, Lies, Options, Simulation};
 use test_raftstore::trace::default_folder;
 
@@ -103,4 +104,20 @@ fn refused_appends_reported_as_taken_are_noticed() {
 #[test]
 fn entries_that_change_on_the_way_are_noticed() {
     assert_eq!(noticed("corrupt-entries", Lies::default(), Some(HarnessLie::CorruptEntries), 3), "R-LOG-MATCH");
+}
+
+#[test]
+fn a_failing_seed_shrinks_to_what_it_needs() {
+    let options = Options { harness_lie: Some(HarnessLie::ReadLocally), ..Options::three_stores("shrink") };
+    let shrunk = shrink(0, &options, 1_000).expect("stale reads are noticed at seed 0");
+    assert!(shrunk.needed.0.len() * 5 < shrunk.before, "{} of {} events are left", shrunk.needed, shrunk.before);
+    let failure = Simulation::new(0, shrunk.options.clone()).run().expect_err("the smallest run fails");
+    assert_eq!((failure.id, failure.step), (shrunk.failure.id, shrunk.failure.step));
+    // Each of the events that are left is needed.
+    for event in &shrunk.needed.0 {
+        let mut fewer = shrunk.needed.clone();
+        fewer.0.remove(event);
+        let outcome = Simulation::new(0, Options { only: Some(fewer), ..options.clone() }).run();
+        assert!(outcome.is_ok(), "the run fails without {event}, too");
+    }
 }

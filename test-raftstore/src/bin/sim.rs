@@ -1,4 +1,4 @@
-//! Runs the simulator over a range of seeds, or one seed again.
+//! Runs the simulator over a range of seeds, or one seed again, or makes a failing seed smaller.
 //!
 //! Exit code 0: every seed held every rule. 1: a seed failed; its verdict is on standard output, its trace in `target/lab`.
 //! 2: bad usage.
@@ -9,10 +9,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use test_raftstore::faults::FaultMix;
 use test_raftstore::sim::campaign::{Totals, run_seed};
 use test_raftstore::sim::disk::DiskLie;
+use test_raftstore::sim::external::Externals;
+use test_raftstore::sim::shrink::shrink;
 use test_raftstore::sim::{HarnessLie, Options, Simulation};
 use test_raftstore::trace::default_folder;
 
@@ -26,9 +28,15 @@ struct Arguments {
     /// Runs this seed twice, compares the two byte by byte, and prints what came of it.
     #[arg(long)]
     replay: Option<u64>,
+    /// Drops from this failing seed all that it does not need to fail by the same rule, and prints what is left.
+    #[arg(long, conflicts_with = "replay")]
+    shrink: Option<u64>,
     /// Writes the trace of the replayed seed to this file.
     #[arg(long, requires = "replay")]
     trace: Option<PathBuf>,
+    /// Of all that comes from outside only this takes place: a list such as fault:3,wish:1,operation:2.17
+    #[arg(long)]
+    only: Option<Externals>,
     /// How many stores; drawn from the seed if left out.
     #[arg(long)]
     stores: Option<u64>,
@@ -40,7 +48,7 @@ struct Arguments {
     lie: Option<Lie>,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
+#[derive(Clone, Copy, ValueEnum)]
 enum Lie {
     SyncWithoutSyncing,
     BarrierWithoutSyncing,
@@ -64,14 +72,38 @@ fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let faults = arguments.all_faults.then_some(FaultMix::ALL);
-    let mut options = Options { stores: arguments.stores, faults, ..Options::campaign() };
+    let mut options = Options { stores: arguments.stores, faults, only: arguments.only, ..Options::campaign() };
     if let Some(lie) = arguments.lie {
+        options.lie_name = lie.to_possible_value().map(|value| value.get_name().to_string());
         tell(&mut options, lie);
     }
-    match arguments.replay {
-        Some(seed) => replay(seed, &options, arguments.trace),
-        None => campaign(arguments.seeds, &options),
+    match (arguments.replay, arguments.shrink) {
+        (Some(seed), _) => replay(seed, &options, arguments.trace),
+        (None, Some(seed)) => shrink_seed(seed, &options),
+        (None, None) => campaign(arguments.seeds, &options),
     }
+}
+
+/// Runs that a failing seed is worth.
+const SHRINK_RUNS: usize = 2_000;
+
+fn shrink_seed(seed: u64, options: &Options) -> ExitCode {
+    let Some(mut shrunk) = shrink(seed, options, SHRINK_RUNS) else {
+        println!("seed {seed} is clean: nothing to shrink");
+        return ExitCode::SUCCESS;
+    };
+    let mut simulation = Simulation::new(seed, shrunk.options.clone());
+    let again = simulation.run().err().is_some_and(|failure| failure.id == shrunk.failure.id);
+    shrunk.failure.trace = simulation.trace().write(&default_folder(), "shrunk", seed).ok();
+    println!("{}", shrunk.failure);
+    println!(
+        "  shrunk  {} events from outside to {} in {} runs; the smallest run {}",
+        shrunk.before,
+        shrunk.needed.0.len(),
+        shrunk.runs,
+        if again { "fails again in the same way" } else { "DOES NOT FAIL AGAIN" }
+    );
+    ExitCode::FAILURE
 }
 
 fn tell(options: &mut Options, lie: Lie) {

@@ -100,6 +100,8 @@ pub struct Client {
     pub current: Option<Current>,
     /// What it has to do, if it is scripted; a client without a script draws its operations.
     pub script: Option<VecDeque<Errand>>,
+    /// How many operations it has drawn.
+    pub drawn: u64,
     /// Number of the last call.
     pub calls: u64,
     /// Why calls were repeated or lost, with counts, for the stuck report.
@@ -120,6 +122,7 @@ impl Client {
             rng,
             current: None,
             script: None,
+            drawn: 0,
             calls: 0,
             causes: BTreeMap::new(),
             regions: BTreeMap::new(),

@@ -12,6 +12,7 @@ use slog::{Discard, Logger, o};
 use test_raft::panics::capture;
 
 use super::client::{Client, Reply, Workload};
+use super::external::{External, Externals, Gate};
 use super::finish::Stage;
 use super::operator::OPERATOR_INTERVAL;
 use super::options::{Options, draw_config};
@@ -88,7 +89,11 @@ pub(super) enum Event {
     },
     /// Somebody wants a region split.
     Operator,
-    Fault(Fault),
+    /// A fault of the plan, and its number there.
+    Fault {
+        number: u64,
+        fault: Fault,
+    },
     Restart {
         store: u64,
         incarnation: u64,
@@ -171,6 +176,8 @@ pub struct Simulation {
     pub(super) mail_loss_permille: u32,
     pub(super) region_records: RegionRecords,
     pub(super) operator_calls: u64,
+    pub(super) wishes: u64,
+    pub(super) gate: Gate,
     pub(super) history: History,
     pub(super) answers: Answers,
     /// Calls that a store took and has not answered, with the store's incarnation.
@@ -214,6 +221,8 @@ impl Simulation {
             workload: draw_workload(&mut setup, &regions),
             region_records: RegionRecords::default(),
             operator_calls: 0,
+            wishes: 0,
+            gate: Gate::new(options.only.as_ref()),
             clients: BTreeMap::new(),
             client_loss_permille: if mix.unreliable { setup.within(0..=30) as u32 } else { 0 },
             mail_loss_permille: if mix.unreliable { setup.within(0..=300) as u32 } else { 0 },
@@ -228,8 +237,8 @@ impl Simulation {
         };
         simulation.create_stores(&store_ids, &regions, &mut setup);
         simulation.create_clients(clients);
-        for (at, fault) in plan.faults {
-            simulation.push(at, Event::Fault(fault));
+        for (number, (at, fault)) in (1..).zip(plan.faults) {
+            simulation.push(at, Event::Fault { number, fault });
         }
         simulation.push(heal_at, Event::Heal);
         simulation.push(VirtualTime::from_micros(OPERATOR_INTERVAL), Event::Operator);
@@ -312,6 +321,11 @@ impl Simulation {
         &self.history
     }
 
+    /// What came from outside so far.
+    pub fn externals(&self) -> Externals {
+        self.gate.seen()
+    }
+
     fn run_events(&mut self) -> Result<(), Broken> {
         while self.stage != Stage::Done {
             let Some((at, Queued { cause, event })) = self.queue.pop() else {
@@ -349,7 +363,8 @@ impl Simulation {
             Event::Deadline { client, operation } => self.on_deadline(client, operation),
             Event::Mail { store, mail } => self.on_mail(store, mail),
             Event::Operator => self.on_operator(),
-            Event::Fault(fault) => self.on_fault(fault),
+            Event::Fault { number, .. } if !self.gate.admits(External::Fault(number)) => Ok(()),
+            Event::Fault { fault, .. } => self.on_fault(fault),
             Event::Restart { store, incarnation } => self.on_restart(store, incarnation),
             Event::Die { store, incarnation } => self.on_die(store, incarnation),
             Event::Heal => self.on_heal(),

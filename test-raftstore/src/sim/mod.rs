@@ -27,17 +27,20 @@
 //! | `region_check.rs` | rules about ranges, epochs and ids of regions, checked along with it |
 //! | `store.rs`, `disk.rs`, `world.rs`, `observe.rs` | one store, its disks, its surroundings, and a look into it |
 //! | `campaign.rs` | many seeds |
+//! | `external.rs`, `shrink.rs` | what comes from outside by name, and a failing run with as little of it as possible |
 
 mod breakage;
 pub mod campaign;
 mod client;
 pub mod disk;
 mod driver;
+pub mod external;
 mod finish;
 mod observe;
 mod operator;
 mod options;
 mod region_check;
+pub mod shrink;
 mod stages;
 mod state_check;
 mod store;

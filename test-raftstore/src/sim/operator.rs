@@ -7,6 +7,7 @@ use raftstore::AdminCommand;
 use raftstore::split::bound_for_raw;
 
 use super::driver::{Broken, Event, Simulation};
+use super::external::External;
 use super::finish::Stage;
 use super::traffic::header;
 use super::world::{CallId, SchedulerMail};
@@ -49,6 +50,10 @@ impl Simulation {
         self.current = 0;
         let interval = self.rng.within(OPERATOR_INTERVAL / 2..=OPERATOR_INTERVAL * 3 / 2);
         self.push_in(interval, Event::Operator);
+        self.wishes += 1;
+        if !self.gate.admits(External::Wish(self.wishes)) {
+            return Ok(());
+        }
         let regions = self.scheduler.regions();
         let Some(region) = self.rng.pick(&regions).cloned() else { return Ok(()) };
         let leader = self.scheduler.leader(region.id).map(|leader| leader.store_id);

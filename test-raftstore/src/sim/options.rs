@@ -4,6 +4,7 @@ use raftstore::Config;
 use raftstore::split::SplitLimits;
 use raftstore::store::Layout;
 
+use super::external::Externals;
 use super::store::Lies;
 use crate::faults::FaultMix;
 use crate::rng::SeededRng;
@@ -30,6 +31,10 @@ pub struct Options {
     pub lies: Lies,
     /// A promise that the harness breaks in the stores' name, to prove that it is noticed.
     pub harness_lie: Option<HarnessLie>,
+    /// What the broken promise is called on the command line.
+    pub lie_name: Option<String>,
+    /// Of all that comes from outside only this takes place; everything, if `None`.
+    pub only: Option<Externals>,
 }
 
 impl Options {
@@ -45,6 +50,8 @@ impl Options {
             trace_capacity: DEFAULT_CAPACITY,
             lies: Lies::default(),
             harness_lie: None,
+            lie_name: None,
+            only: None,
         }
     }
 
@@ -52,7 +59,8 @@ impl Options {
     pub fn replay_command(&self, seed: u64) -> String {
         let honest = self.lies == Lies::default() && self.harness_lie.is_none();
         if honest && self.stores.is_none() && self.faults.is_none() {
-            return format!("make replay SEED={seed}");
+            let only = self.only.as_ref().map(|only| format!(" ONLY={only}")).unwrap_or_default();
+            return format!("make replay SEED={seed}{only}");
         }
         let mut command = format!("cargo run -p test-raftstore --bin sim -- --replay {seed}");
         if let Some(stores) = self.stores {
@@ -61,8 +69,11 @@ impl Options {
         if self.faults == Some(FaultMix::ALL) {
             command += " --all-faults";
         }
-        if !honest {
-            command += " --lie <the one of this run>";
+        if let Some(only) = &self.only {
+            command += &format!(" --only {only}");
+        }
+        if let Some(lie) = &self.lie_name {
+            command += &format!(" --lie {lie}");
         }
         command
     }

@@ -5,6 +5,7 @@ use raftstore::{ReadCommand, RequestHeader, WriteCommand};
 
 use super::client::{Current, Reply, covers, read, read_from, write_request, written};
 use super::driver::{Broken, Event, Simulation};
+use super::external::External;
 use super::finish::Stage;
 use super::options::HarnessLie;
 use super::world::{CallId, StoreAnswer};
@@ -24,6 +25,13 @@ impl Simulation {
         }
         let operation = client.next_operation(&self.workload, &self.scheduler, &self.history);
         let Some(operation) = operation else { return Ok(()) };
+        if client.script.is_none() {
+            client.drawn += 1;
+            if !self.gate.admits(External::Operation { client: id, number: client.drawn }) {
+                self.pause_client(id);
+                return Ok(());
+            }
+        }
         let number = self.history.invoke(id, operation.clone(), self.clock.now());
         let text = operation.to_string();
         client.current = Some(Current { id: number, operation, call: 0, region: 0, in_doubt: false });
@@ -209,9 +217,15 @@ impl Simulation {
             }
         }
         self.history.complete(operation, outcome, now);
-        let pause = client.rng.within(100..=40_000);
         let fields = vec![("client", id.into()), ("operation", (operation as u64).into()), ("outcome", text.into())];
         self.note("complete", 0, 0, fields);
+        self.pause_client(id);
+    }
+
+    /// A client goes on to its next operation after a while.
+    fn pause_client(&mut self, id: u64) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        let pause = client.rng.within(100..=40_000);
         self.push_in(pause, Event::ClientNext { client: id });
     }
 }
