@@ -1,7 +1,9 @@
 //! What `tinykv-ctl` does: a thin client for people. It asks the scheduler where a key is, sends one request there, and asks again
-//! when the region has moved. Programs use a real client library.
+//! when the region has moved. Programs use a real client library. It also looks into the data folder of a stopped store.
 
 mod regions;
+#[cfg(feature = "rocksdb")]
+mod stopped;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use proto::{errorpb, pdpb};
 use tonic::transport::{Channel, Endpoint};
 
 pub use regions::SplitAt;
+#[cfg(feature = "rocksdb")]
+pub use stopped::StoppedStore;
 
 /// Result of a command of the tool.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -31,6 +35,9 @@ pub enum Error {
     /// The store refused the command.
     #[error("store: {0}")]
     Refused(String),
+    /// The data folder of a stopped store could not be read.
+    #[error(transparent)]
+    Folder(#[from] crate::Error),
     /// The scheduler does not know the region.
     #[error("the scheduler knows no region {0}")]
     UnknownRegion(u64),
@@ -48,7 +55,7 @@ impl Error {
         match self {
             Self::Scheduler(error) => error.is_retryable(),
             Self::Unavailable { .. } => true,
-            Self::Escape(_) | Self::Refused(_) | Self::UnknownRegion(_) => false,
+            Self::Escape(_) | Self::Refused(_) | Self::UnknownRegion(_) | Self::Folder(_) => false,
         }
     }
 }

@@ -1,9 +1,10 @@
 //! `tinykv-ctl`: looks at a cluster and touches single keys, from a terminal.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Parser, Subcommand};
-use server::ctl::{self, Ctl, SplitAt};
+use server::ctl::{self, Ctl, SplitAt, StoppedStore};
 
 /// Looks at a tinykv cluster and reads and writes single keys.
 ///
@@ -29,8 +30,39 @@ enum Command {
     /// Regions of the cluster.
     #[command(subcommand)]
     Region(RegionCommand),
+    /// The Raft state and log in the data folder of a stopped store.
+    #[command(subcommand)]
+    Raft(RaftCommand),
     /// One page about the whole cluster.
     Status,
+}
+
+#[derive(Subcommand, Debug)]
+enum RaftCommand {
+    /// One line for each region: term, vote, how far the log is compacted, applied, committed and written, and the peers.
+    State {
+        /// The data folder, such as .cluster/store-1.
+        #[arg(long, value_name = "FOLDER")]
+        data: PathBuf,
+        /// This region alone.
+        #[arg(long)]
+        region: Option<u64>,
+    },
+    /// The entries of a region's log.
+    Log {
+        /// The data folder, such as .cluster/store-1.
+        #[arg(long, value_name = "FOLDER")]
+        data: PathBuf,
+        /// Whose log.
+        #[arg(long)]
+        region: u64,
+        /// First index.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// Most entries to print.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
 }
 
 #[derive(Subcommand, Debug)]
@@ -115,35 +147,49 @@ fn main() -> ExitCode {
 
 /// The text to print; `None` = nothing was found.
 async fn run(flags: Flags) -> ctl::Result<Option<String>> {
-    let ctl = Ctl::connect(flags.scheduler).await?;
+    let connect = || Ctl::connect(flags.scheduler);
+    match flags.command {
+        Command::Raw(command) => raw(&connect().await?, command).await,
+        Command::Store(StoreCommand::List) => connect().await?.stores().await.map(Some),
+        Command::Region(command) => region(&connect().await?, command).await.map(Some),
+        Command::Status => connect().await?.status().await.map(Some),
+        Command::Raft(RaftCommand::State { data, region }) => Ok(Some(StoppedStore::open(&data)?.states(region)?)),
+        Command::Raft(RaftCommand::Log { data, region, from, limit }) => {
+            Ok(Some(StoppedStore::open(&data)?.log(region, from, limit)?))
+        }
+    }
+}
+
+async fn raw(ctl: &Ctl, command: Raw) -> ctl::Result<Option<String>> {
     let bytes = |text: &str| ctl::unescape(text);
-    Ok(match flags.command {
-        Command::Raw(Raw::Get { key }) => ctl.get(bytes(&key)?).await?.map(|value| ctl::escape(&value) + "\n"),
-        Command::Raw(Raw::Put { key, value, ttl }) => {
+    Ok(match command {
+        Raw::Get { key } => ctl.get(bytes(&key)?).await?.map(|value| ctl::escape(&value) + "\n"),
+        Raw::Put { key, value, ttl } => {
             ctl.put(bytes(&key)?, bytes(&value)?, ttl).await?;
             Some("ok\n".to_owned())
         }
-        Command::Raw(Raw::Delete { key }) => {
+        Raw::Delete { key } => {
             ctl.delete(bytes(&key)?).await?;
             Some("ok\n".to_owned())
         }
-        Command::Raw(Raw::Scan { start, end, limit, keys_only }) => {
+        Raw::Scan { start, end, limit, keys_only } => {
             let pairs = ctl.scan(bytes(&start)?, bytes(&end)?, limit, keys_only).await?;
             Some(ctl::print_pairs(&pairs, keys_only))
         }
-        Command::Store(StoreCommand::List) => Some(ctl.stores().await?),
-        Command::Region(RegionCommand::List) => Some(ctl.regions().await?),
-        Command::Region(RegionCommand::Show { id }) => Some(ctl.region(id).await?),
-        Command::Region(RegionCommand::Split { key: Some(key), txn: false, .. }) => {
-            Some(ctl.split(SplitAt::Raw(bytes(&key)?)).await?)
-        }
-        Command::Region(RegionCommand::Split { key: Some(key), txn: true, .. }) => {
-            Some(ctl.split(SplitAt::Transactional(bytes(&key)?)).await?)
-        }
-        Command::Region(RegionCommand::Split { middle_of: Some(id), .. }) => {
-            Some(ctl.split(SplitAt::Middle(id)).await?)
-        }
-        Command::Region(RegionCommand::Split { .. }) => None,
-        Command::Status => Some(ctl.status().await?),
     })
+}
+
+async fn region(ctl: &Ctl, command: RegionCommand) -> ctl::Result<String> {
+    match command {
+        RegionCommand::List => ctl.regions().await,
+        RegionCommand::Show { id } => ctl.region(id).await,
+        RegionCommand::Split { key, txn, middle_of } => {
+            let at = match (key, middle_of) {
+                (Some(key), _) if txn => SplitAt::Transactional(ctl::unescape(&key)?),
+                (Some(key), _) => SplitAt::Raw(ctl::unescape(&key)?),
+                (None, id) => SplitAt::Middle(id.unwrap_or_default()),
+            };
+            ctl.split(at).await
+        }
+    }
 }

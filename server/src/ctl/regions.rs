@@ -113,7 +113,7 @@ impl Ctl {
 }
 
 /// A table whose first columns hold numbers.
-fn table<const COLUMNS: usize>(header: [&str; COLUMNS], numbers: usize) -> Table {
+pub(super) fn table<const COLUMNS: usize>(header: [&str; COLUMNS], numbers: usize) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
     for column in table.column_iter_mut().take(numbers) {
@@ -122,12 +122,12 @@ fn table<const COLUMNS: usize>(header: [&str; COLUMNS], numbers: usize) -> Table
     table
 }
 
-fn print(table: &Table) -> String {
+pub(super) fn print(table: &Table) -> String {
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n") + "\n"
 }
 
-fn epoch(region: &Region) -> String {
+pub(super) fn epoch(region: &Region) -> String {
     let epoch = region.region_epoch.unwrap_or_default();
     format!("{}/{}", epoch.conf_ver, epoch.version)
 }
@@ -137,6 +137,6 @@ fn leader(known: &pdpb::Region) -> String {
     leader.map_or("-".to_owned(), |leader| leader.store_id.to_string())
 }
 
-fn range(region: &Region) -> String {
+pub(super) fn range(region: &Region) -> String {
     format!("[\"{}\", \"{}\")", escape(&region.start_key), escape(&region.end_key))
 }

@@ -6,6 +6,7 @@
 //! | `availability` | the loss of a leader, an orderly stop, a scheduler that is away |
 //! | `crash` | rounds of SIGKILL under load: nothing acknowledged is lost, and the stores agree |
 //! | `splits` | regions are split under an official client that goes on |
+//! | `stopped_folder` | what `tinykv-ctl raft` shows of a store that is stopped |
 //! | `bad_input` | wrong requests and garbage on the ports |
 //! | `bad_start` | starts that must be refused |
 //!
@@ -19,4 +20,5 @@ mod cluster;
 mod crash;
 mod official_client;
 mod splits;
+mod stopped_folder;
 mod workload;

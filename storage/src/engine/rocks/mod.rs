@@ -60,6 +60,14 @@ impl RocksEngine {
         open::open(path.as_ref(), &options).map(|inner| Self { inner: Arc::new(inner) })
     }
 
+    /// Opens the database in the folder `path` to look at it. Nothing is changed there, and writes fail.
+    ///
+    /// Errors: as [`RocksEngine::open`]; a folder without a database is an error, too. Whoever needs a state that holds still has to
+    /// see to it that nobody writes: RocksDB lets a reader in while another process has the database open.
+    pub fn open_read_only(path: impl AsRef<Path>, options: RocksOptions) -> Result<Self> {
+        open::open_read_only(path.as_ref(), &options).map(|inner| Self { inner: Arc::new(inner) })
+    }
+
     /// The folder of the database.
     pub fn path(&self) -> &Path {
         &self.inner.path
