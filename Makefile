@@ -49,8 +49,12 @@ test: build ## run all tests
 	cargo test --workspace
 	cargo test --manifest-path raft-peer/Cargo.toml
 
-test-project%: setup ## run the graded tests of one project of the lab, as in test-project1
+test-project%: setup ## run the graded tests of one project of the lab, as in test-project1 (SEEDS=0..50, ENGINE=rocksdb DRIVER=threads)
 	@cargo run -q -p xtask -- test-project $*
+
+.PHONY: replay-test
+replay-test: setup ## run one graded test again, with the seeds that failed (TEST=basic_2b SEEDS=7)
+	@cargo run -q -p xtask -- replay-test $(or $(TEST),$(error which one? make replay-test TEST=basic_2b SEEDS=7))
 
 .PHONY: sim
 sim: setup ## run simulated clusters under faults (SEEDS=0..200)

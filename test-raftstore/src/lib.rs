@@ -8,12 +8,14 @@
 //! | [`history`], [`linearizability`] | what clients asked and were told, and whether one register per key explains it |
 //! | [`view`], [`invariants`] | what every peer believes, and the rules that must hold between any two steps |
 //! | [`sim`] | the driver: stores of raftstore, clients and faults as events of one run |
+//! | [`cluster`] | the cluster of the lab's tests, which runs in the simulator or on threads |
 //! | [`trace`], [`verdict`] | what happened and because of what, and the short text that a failing run prints |
 //!
 //! Nothing here reads the wall clock, spawns a thread or iterates over a randomly ordered map while a seed runs, so the
 //! same seed gives the same bytes of trace.
 
 pub mod clock;
+pub mod cluster;
 pub mod events;
 pub mod faults;
 pub mod history;

@@ -41,6 +41,9 @@ pub enum Error {
         /// The ids there are.
         known: Vec<String>,
     },
+    /// There is no such graded test.
+    #[error("there is no graded test `{0}`; labs.toml lists them")]
+    UnknownTest(String),
     /// cargo could not be run, or the tests do not build.
     #[error("cargo test: {0}")]
     Cargo(String),

@@ -25,6 +25,9 @@ pub struct Project {
     pub title: String,
     /// Arguments that make `cargo test` select the crate of the tests.
     pub cargo: Vec<String>,
+    /// The same for `ENGINE=rocksdb`, if the tests can run on it.
+    #[serde(default)]
+    pub rocksdb: Vec<String>,
     /// The graded tests.
     pub tests: Vec<Test>,
 }
@@ -47,6 +50,12 @@ impl Labs {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../labs.toml");
         let text = fs::read_to_string(&path).map_err(at(path))?;
         toml::from_str(&text).map_err(|error| Error::Labs(error.to_string()))
+    }
+
+    /// The project of a graded test.
+    pub fn project_of_test(&self, name: &str) -> Result<&Project> {
+        let owns = |project: &&Project| project.tests.iter().any(|test| test.name == name);
+        self.projects.iter().find(owns).ok_or_else(|| Error::UnknownTest(name.to_owned()))
     }
 
     /// The project with this id.
@@ -77,6 +86,13 @@ mod tests {
                 assert!(test.points > 0 && !test.title.is_empty(), "{} has no points or no title", test.name);
             }
         }
+    }
+
+    #[test]
+    fn a_test_leads_to_its_project() {
+        let labs = Labs::load().expect("labs.toml is valid");
+        assert_eq!(labs.project_of_test("basic_2b").map(|project| project.id.as_str()).ok(), Some("2b"));
+        assert!(labs.project_of_test("basic_9z").is_err_and(|error| error.to_string().contains("basic_9z")));
     }
 
     #[test]

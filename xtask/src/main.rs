@@ -35,6 +35,11 @@ enum Command {
         /// As in `1` or `2ab`.
         id: String,
     },
+    /// Run one graded test and show all that it prints.
+    ReplayTest {
+        /// Name of the test.
+        name: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -44,6 +49,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "proto")]
         Command::Proto { check: false } => proto::generate(),
         Command::TestProject { id } => test_project::run(&id),
+        Command::ReplayTest { name } => test_project::replay(&name),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -25,14 +25,40 @@ pub fn run(id: &str) -> Result<()> {
     report(project, &paths, &passed)
 }
 
+/// Runs one graded test and shows all that it prints. `SEEDS` and the other variables are the test's own.
+pub fn replay(name: &str) -> Result<()> {
+    let labs = Labs::load()?;
+    let project = labs.project_of_test(name)?;
+    let paths: Vec<String> = find(project)?.into_iter().filter(|path| name_of(path) == name).collect();
+    if paths.is_empty() {
+        return Err(Error::TestsDiffer { missing: vec![name.to_owned()], ungraded: Vec::new() });
+    }
+    let status = cargo_test(project)
+        .args(["--", "--exact", "--nocapture"])
+        .args(paths)
+        .status()
+        .map_err(|error| Error::Cargo(error.to_string()))?;
+    if status.success() { Ok(()) } else { Err(Error::TestsFailed { failed: 1, total: 1 }) }
+}
+
 /// The function's name in the path of a test.
 fn name_of(path: &str) -> &str {
     path.rsplit("::").next().unwrap_or(path)
 }
 
+/// With `ENGINE=rocksdb`, tests that can run on it are compiled for it.
+fn on_rocksdb(project: &Project) -> bool {
+    !project.rocksdb.is_empty() && std::env::var_os("ENGINE").is_some_and(|engine| engine == "rocksdb")
+}
+
+/// Tests with threads and clocks of their own do not share the machine with one another.
+fn one_at_a_time() -> bool {
+    std::env::var_os("DRIVER").is_some_and(|driver| driver == "threads")
+}
+
 fn cargo_test(project: &Project) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.arg("test").args(&project.cargo);
+    command.arg("test").args(if on_rocksdb(project) { &project.rocksdb } else { &project.cargo });
     command
 }
 
@@ -69,6 +95,7 @@ fn compare(project: &Project, paths: &BTreeSet<String>) -> Result<()> {
 fn execute(project: &Project, paths: &BTreeSet<String>) -> Result<BTreeMap<String, bool>> {
     let mut child = cargo_test(project)
         .args(["--no-fail-fast", "--", "--exact"])
+        .args(one_at_a_time().then_some("--test-threads=1"))
         .args(paths)
         .stdout(Stdio::piped())
         .spawn()

@@ -14,9 +14,9 @@ use raftstore::{Error, RegionSnapshot};
 use storage::raw::value;
 use storage::{Cf, Reader};
 
-use super::StoreSnapshot;
 use super::disk::pairs;
 use super::world::SimScheduler;
+use crate::cluster::work::Work;
 use crate::history::{Answer, History, Operation, OperationId};
 use crate::rng::SeededRng;
 
@@ -100,6 +100,8 @@ pub struct Client {
     pub current: Option<Current>,
     /// What it has to do, if it is scripted; a client without a script draws its operations.
     pub script: Option<VecDeque<Errand>>,
+    /// What it has to do for a test; nothing else is drawn then.
+    pub work: Option<Work>,
     /// How many operations it has drawn.
     pub drawn: u64,
     /// Number of the last call.
@@ -122,6 +124,7 @@ impl Client {
             rng,
             current: None,
             script: None,
+            work: None,
             drawn: 0,
             calls: 0,
             causes: BTreeMap::new(),
@@ -139,6 +142,10 @@ impl Client {
         history: &History,
     ) -> Option<Operation> {
         let value = history.unique_value(self.id);
+        if let Some(work) = &mut self.work {
+            let operation = work.next(value)?;
+            return Some(self.clip(operation, scheduler));
+        }
         if self.script.is_some() {
             return self.next_errand(scheduler).map(|errand| match errand {
                 Errand::Put(key) => Operation::Put { key, value },
@@ -163,6 +170,22 @@ impl Client {
                 Operation::Scan { start: key, end, limit: self.rng.within(1..=10) as usize }
             }
         })
+    }
+
+    /// The part of an operation that one region can serve, as far as the client knows.
+    pub fn clip(&mut self, operation: Operation, scheduler: &SimScheduler) -> Operation {
+        let Operation::Scan { start, end, limit } = operation else { return operation };
+        let bound = self.region_of(&start, scheduler).map(|region| region.end_key).filter(|bound| !bound.is_empty());
+        let end = bound.filter(|bound| end.is_empty() || *bound < end).unwrap_or(end);
+        Operation::Scan { start, end, limit }
+    }
+
+    /// How long it rests between two operations, in microseconds; a tick takes `tick`.
+    pub fn draw_pause(&mut self, tick: u64) -> u64 {
+        match &mut self.work {
+            Some(work) => work.draw_pause() * tick / 1000,
+            None => self.rng.within(100..=40_000),
+        }
     }
 
     /// The next thing to get done. A scan over several regions becomes several errands.
@@ -307,7 +330,7 @@ pub fn written(operation: &Operation, result: raftstore::Result<Vec<Response>>) 
 }
 
 /// Reads what was asked for from a region's snapshot.
-pub fn read(operation: &Operation, result: raftstore::Result<RegionSnapshot<StoreSnapshot>>) -> Reply {
+pub fn read<S: Reader>(operation: &Operation, result: raftstore::Result<RegionSnapshot<S>>) -> Reply {
     match result {
         Ok(view) => Reply::Done(read_from(operation, &view.snapshot)),
         Err(error) => refused(&error),

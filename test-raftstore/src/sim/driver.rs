@@ -15,7 +15,7 @@ use super::client::{Client, Reply, Workload};
 use super::external::{External, Externals, Gate};
 use super::finish::Stage;
 use super::operator::OPERATOR_INTERVAL;
-use super::options::{Options, draw_config};
+use super::options::{NOMINAL_TICK, Options, draw_config};
 use super::region_check::RegionRecords;
 use super::state_check::AppliedStates;
 use super::store::{SimStore, Stores};
@@ -195,7 +195,7 @@ impl Simulation {
         let stores = options.stores.unwrap_or_else(|| *setup.pick(&[1, 3, 3, 3, 5]).unwrap_or(&3));
         let clients = options.clients.unwrap_or_else(|| setup.within(1..=8));
         let store_ids: Vec<u64> = (1..=stores).collect();
-        let (config, layout) = draw_config(&mut setup);
+        let (config, layout) = options.config.clone().unwrap_or_else(|| draw_config(&mut setup));
         let mix = options.faults.unwrap_or_else(|| FaultMix::draw(&mut setup));
         let heal_at = VirtualTime::from_micros(options.fault_time);
         let plan = FaultPlan::draw(&mut SeededRng::stream(seed, "faults"), mix, &store_ids, heal_at);
@@ -237,6 +237,9 @@ impl Simulation {
         };
         simulation.create_stores(&store_ids, &regions, &mut setup);
         simulation.create_clients(clients);
+        if simulation.options.scripted {
+            return simulation;
+        }
         for (number, (at, fault)) in (1..).zip(plan.faults) {
             simulation.push(at, Event::Fault { number, fault });
         }
@@ -250,7 +253,7 @@ impl Simulation {
             self.view.stores.extend(region.peers.iter().map(|peer| ((region.id, peer.id), peer.store_id)));
         }
         for id in store_ids {
-            let tick = setup.within(45_000..=55_000);
+            let tick = setup.within(NOMINAL_TICK * 9 / 10..=NOMINAL_TICK * 11 / 10);
             let store = SimStore::create(*id, regions, tick, self.options.lies)
                 .expect("invariant: a new store in memory can be bootstrapped");
             self.stores.insert(*id, store);
@@ -298,16 +301,21 @@ impl Simulation {
                 network: self.network.counters(),
                 digest: self.trace.digest(),
             }),
-            Err(broken) => Err(Failure {
-                kind: broken.kind,
-                id: broken.id,
-                name: self.options.name.clone(),
-                seed: self.seed,
-                step: self.step,
-                details: broken.details.into(),
-                trace: None,
-                replay: self.options.replay_command(self.seed).into(),
-            }),
+            Err(broken) => Err(self.failure(broken)),
+        }
+    }
+
+    /// The verdict over a rule that broke just now.
+    pub(super) fn failure(&self, broken: Broken) -> Failure {
+        Failure {
+            kind: broken.kind,
+            id: broken.id,
+            name: self.options.name.clone(),
+            seed: self.seed,
+            step: self.step,
+            details: broken.details.into(),
+            trace: None,
+            replay: self.options.replay_command(self.seed).into(),
         }
     }
 
@@ -328,24 +336,26 @@ impl Simulation {
 
     fn run_events(&mut self) -> Result<(), Broken> {
         while self.stage != Stage::Done {
-            let Some((at, Queued { cause, event })) = self.queue.pop() else {
-                return Err(Broken {
-                    kind: FailureKind::Stuck,
-                    id: "L-COMMIT",
-                    details: "no event is left".to_string(),
-                });
-            };
-            self.clock.advance_to(at);
-            self.step += 1;
-            self.trace.begin_step(self.step, self.clock.now());
-            if self.step > STEP_LIMIT {
-                let details = format!("{STEP_LIMIT} steps in {} of virtual time", self.clock.now());
-                return Err(Broken { kind: FailureKind::Resource, id: "STEPS", details });
-            }
-            self.current = cause;
-            self.handle(event)?;
+            self.run_event()?;
         }
         Ok(())
+    }
+
+    /// Runs the next event.
+    pub(super) fn run_event(&mut self) -> Result<(), Broken> {
+        let Some((at, Queued { cause, event })) = self.queue.pop() else {
+            let details = "no event is left".to_string();
+            return Err(Broken { kind: FailureKind::Stuck, id: "L-COMMIT", details });
+        };
+        self.clock.advance_to(at);
+        self.step += 1;
+        self.trace.begin_step(self.step, self.clock.now());
+        if self.step > STEP_LIMIT {
+            let details = format!("{STEP_LIMIT} steps in {} of virtual time", self.clock.now());
+            return Err(Broken { kind: FailureKind::Resource, id: "STEPS", details });
+        }
+        self.current = cause;
+        self.handle(event)
     }
 
     fn handle(&mut self, event: Event) -> Result<(), Broken> {

@@ -116,7 +116,7 @@ impl Simulation {
     }
 
     /// Whether the scheduler knows all regions as they are, and all peers of each have applied the same last entry.
-    fn has_settled(&self) -> bool {
+    pub(super) fn has_settled(&self) -> bool {
         // A split may wait for ids that got lost; it is given up some ticks later.
         if self.outstanding.keys().any(|call| call.client == OPERATOR) {
             return false;
@@ -136,7 +136,7 @@ impl Simulation {
     }
 
     /// Equal logs, fully applied, must have made equal data.
-    fn check_replicas(&self) -> Result<(), Broken> {
+    pub(super) fn check_replicas(&self) -> Result<(), Broken> {
         if let Err(details) = check_cover(&self.newest_regions()) {
             return Err(Broken { kind: FailureKind::Safety, id: "S-COVER", details });
         }
@@ -153,7 +153,7 @@ impl Simulation {
     }
 
     /// Every call that a store took in its present life has been answered by now.
-    fn check_callbacks(&self) -> Result<(), Broken> {
+    pub(super) fn check_callbacks(&self) -> Result<(), Broken> {
         let waiting = self.outstanding.iter().find(|(_, (store, incarnation))| {
             self.stores.get(store).is_some_and(|sim_store| sim_store.incarnation == *incarnation)
         });
@@ -194,7 +194,7 @@ impl Simulation {
     }
 
     /// Who waits for whom.
-    fn stuck(&self) -> Broken {
+    pub(super) fn stuck(&self) -> Broken {
         let leaderless = |region: u64| !self.view.region(region).any(|peer| peer.role == PeerRole::Leader);
         let regions = self.newest_regions();
         let id = match self.stage {

@@ -27,6 +27,7 @@
 //! | `region_check.rs` | rules about ranges, epochs and ids of regions, checked along with it |
 //! | `store.rs`, `disk.rs`, `world.rs`, `observe.rs` | one store, its disks, its surroundings, and a look into it |
 //! | `campaign.rs` | many seeds |
+//! | `lab.rs` | a simulation in the hands of a test |
 //! | `external.rs`, `shrink.rs` | what comes from outside by name, and a failing run with as little of it as possible |
 
 mod breakage;
@@ -36,6 +37,7 @@ pub mod disk;
 mod driver;
 pub mod external;
 mod finish;
+pub mod lab;
 mod observe;
 mod operator;
 mod options;
@@ -52,6 +54,7 @@ use storage::Engine;
 pub use driver::{Report, Simulation};
 pub use options::{HarnessLie, Options};
 pub use store::Lies;
+pub use world::SimScheduler;
 
 /// A snapshot of a simulated store's data.
 pub type StoreSnapshot = <disk::SimDisk as Engine>::Snapshot;

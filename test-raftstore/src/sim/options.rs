@@ -10,6 +10,9 @@ use crate::faults::FaultMix;
 use crate::rng::SeededRng;
 use crate::trace::DEFAULT_CAPACITY;
 
+/// A tick of the raft clock in virtual microseconds. Those of the stores differ from it by a little.
+pub const NOMINAL_TICK: u64 = 50_000;
+
 /// Settings of a run. The seed decides everything else.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -35,6 +38,10 @@ pub struct Options {
     pub lie_name: Option<String>,
     /// Of all that comes from outside only this takes place; everything, if `None`.
     pub only: Option<Externals>,
+    /// Settings of the stores; `None` draws them.
+    pub config: Option<(Config, Layout)>,
+    /// Nothing comes from outside by itself: a test does it all.
+    pub scripted: bool,
 }
 
 impl Options {
@@ -52,6 +59,8 @@ impl Options {
             harness_lie: None,
             lie_name: None,
             only: None,
+            config: None,
+            scripted: false,
         }
     }
 

@@ -7,7 +7,7 @@ use super::client::{Current, Reply, covers, read, read_from, write_request, writ
 use super::driver::{Broken, Event, Simulation};
 use super::external::External;
 use super::finish::Stage;
-use super::options::HarnessLie;
+use super::options::{HarnessLie, NOMINAL_TICK};
 use super::world::{CallId, StoreAnswer};
 use crate::history::{Answer, OperationId, Outcome};
 use crate::verdict::FailureKind;
@@ -20,7 +20,8 @@ impl Simulation {
     pub(super) fn on_client_next(&mut self, id: u64) -> Result<(), Broken> {
         let drawing = self.stage.clients_draw();
         let Some(client) = self.clients.get_mut(&id) else { return Ok(()) };
-        if client.current.is_some() || (client.script.is_none() && !drawing) {
+        let idle = self.options.scripted && client.work.is_none();
+        if client.current.is_some() || idle || (client.script.is_none() && !drawing) {
             return Ok(());
         }
         let operation = client.next_operation(&self.workload, &self.scheduler, &self.history);
@@ -210,10 +211,15 @@ impl Simulation {
         let now = self.clock.now();
         let text = outcome.to_string();
         let Some(client) = self.clients.get_mut(&id) else { return };
-        if let (Some(current), Outcome::Ok(answer)) = (client.current.take(), &outcome) {
-            client.remember(&current.operation, answer);
-            if let Some(script) = &mut client.script {
-                script.pop_front();
+        if let Some(current) = client.current.take() {
+            if let Some(work) = &mut client.work {
+                work.completed(&current.operation, &outcome);
+            }
+            if let Outcome::Ok(answer) = &outcome {
+                client.remember(&current.operation, answer);
+                if let Some(script) = &mut client.script {
+                    script.pop_front();
+                }
             }
         }
         self.history.complete(operation, outcome, now);
@@ -225,7 +231,7 @@ impl Simulation {
     /// A client goes on to its next operation after a while.
     fn pause_client(&mut self, id: u64) {
         let Some(client) = self.clients.get_mut(&id) else { return };
-        let pause = client.rng.within(100..=40_000);
+        let pause = client.draw_pause(NOMINAL_TICK);
         self.push_in(pause, Event::ClientNext { client: id });
     }
 }

@@ -1,0 +1,239 @@
+//! The generic test: clients at work while things go wrong, again and again, and what must hold afterwards.
+//!
+//! Each of the iterations has the same parts. **Faults**: every client gets a fixed number of operations done, on keys of its own and on
+//! keys that all share, while the chaos that the test asks for goes on from beginning to end. **Heal**: all faults end, with crashes all
+//! stores have crashed once more, and everything must come to rest within a bound. In the end every client reads all its keys, deletes
+//! them and reads again; then come the checks of what the test asked for, and of the whole history.
+
+use super::work::Work;
+use super::{Cluster, ELECTION, Environment, PATIENCE, SETTLING, Setup, Summary, run, run_seed};
+use crate::rng::SeededRng;
+use crate::verdict::{Failure, FailureKind};
+
+/// How often clients work under faults.
+const ITERATIONS: u64 = 3;
+/// Operations of an iteration, over all clients.
+const OPERATIONS: u64 = 100;
+/// Of a thousand messages so many get lost, in tests that lose some.
+const LOSS: u32 = 100;
+/// Ticks that an iteration may take: far more than any takes whose stores go on serving.
+const ITERATION_LIMIT: u64 = 120 * ELECTION;
+
+/// What a generic test is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Chaos {
+    /// How many clients.
+    pub clients: u64,
+    /// Messages get lost, doubled, late and out of order.
+    pub unreliable: bool,
+    /// Stores crash: one now and then, all at the end of an iteration.
+    pub crash: bool,
+    /// The stores are cut into two sides, drawn anew all the time.
+    pub partitions: bool,
+    /// Entries after which the log is compacted.
+    pub log_limit: Option<u64>,
+    /// Regions are small, so that writes split them.
+    pub split: bool,
+}
+
+impl Chaos {
+    /// So many clients, and nothing goes wrong.
+    pub const fn none(clients: u64) -> Self {
+        Self { clients, unreliable: false, crash: false, partitions: false, log_limit: None, split: false }
+    }
+
+    /// Messages get lost, too.
+    pub const fn unreliable(self) -> Self {
+        Self { unreliable: true, ..self }
+    }
+
+    /// Stores crash, too.
+    pub const fn crash(self) -> Self {
+        Self { crash: true, ..self }
+    }
+
+    /// The network falls apart, too.
+    pub const fn partitions(self) -> Self {
+        Self { partitions: true, ..self }
+    }
+
+    /// Logs are compacted after so many entries, too.
+    pub const fn log_limit(self, entries: u64) -> Self {
+        Self { log_limit: Some(entries), ..self }
+    }
+
+    /// Regions are split, too.
+    pub const fn split(self) -> Self {
+        Self { split: true, ..self }
+    }
+
+    fn is_calm(self) -> bool {
+        !(self.unreliable || self.crash || self.partitions || self.split)
+    }
+
+    fn setup(self) -> Setup {
+        Setup { log_limit: self.log_limit, split: self.split.then_some((600, 400)), ..Setup::new(5) }
+    }
+}
+
+/// Runs the generic test under a name, once a seed.
+pub fn generic(name: &str, chaos: Chaos) {
+    run(name, &chaos.setup(), |cluster| Generic::new(cluster, chaos).run());
+}
+
+/// Runs the generic test for one seed in the simulator.
+///
+/// # Errors
+/// What broke first.
+pub fn generic_seed(name: &str, chaos: Chaos, seed: u64) -> Result<Summary, Box<Failure>> {
+    let environment = Environment::simulator(seed..seed + 1);
+    run_seed(name, &chaos.setup(), &environment, seed, |cluster| Generic::new(cluster, chaos).run())
+}
+
+struct Generic<'a> {
+    cluster: &'a mut Cluster,
+    chaos: Chaos,
+    rng: SeededRng,
+    resting: Vec<Work>,
+    at_work: u64,
+    /// Ticks since the iteration began.
+    passed: u64,
+    next_partition: u64,
+    next_crash: u64,
+    /// The store that is down, and when it comes back.
+    down: Option<(u64, u64)>,
+}
+
+impl<'a> Generic<'a> {
+    fn new(cluster: &'a mut Cluster, chaos: Chaos) -> Self {
+        let mut rng = cluster.rng.fork("chaos");
+        // In quiet times nothing is gained by waiting; under chaos an iteration has to be long enough for it.
+        let pause = if chaos.is_calm() { 1 } else { chaos.clients };
+        let resting = (1..=chaos.clients).map(|id| Work::new(id, rng.fork("client"), pause)).collect();
+        let (passed, next_partition, next_crash) = (0, 0, 0);
+        Self { cluster, chaos, rng, resting, at_work: 0, passed, next_partition, next_crash, down: None }
+    }
+
+    fn run(mut self) {
+        self.cluster.leader("");
+        for _ in 0..ITERATIONS {
+            self.work_under_faults();
+            if self.chaos.crash {
+                self.cluster.crash_all();
+                self.cluster.advance(1);
+            }
+            self.cluster.heal();
+            self.cluster.leader("");
+            self.cluster.settle();
+        }
+        let written = self.resting.iter().map(Work::keys_held).sum();
+        self.verify();
+        self.check_logs();
+        self.check_splits(written);
+    }
+
+    fn send_to_work(&mut self, begin: impl Fn(&mut Work)) {
+        for mut work in std::mem::take(&mut self.resting) {
+            begin(&mut work);
+            self.at_work += 1;
+            self.cluster.driver.start_client(work);
+        }
+    }
+
+    /// One tick. Fails the run when the clients take too long.
+    fn tick(&mut self, what: &str) {
+        if self.passed > ITERATION_LIMIT {
+            let (clients, stores) = (self.cluster.driver.describe_clients(), self.cluster.driver.describe());
+            let details = format!("{what}, after {ITERATION_LIMIT} ticks:\n{clients}{stores}");
+            self.cluster.fail(FailureKind::Stuck, "L-CLIENT", details);
+        }
+        self.cluster.advance(1);
+        self.passed += 1;
+        let finished = self.cluster.driver.finished_clients();
+        self.at_work -= finished.len() as u64;
+        self.resting.extend(finished);
+    }
+
+    fn work_under_faults(&mut self) {
+        let operations = OPERATIONS.div_ceil(self.chaos.clients);
+        (self.passed, self.next_partition, self.next_crash) = (0, 6, self.rng.within(5..=20));
+        if self.chaos.unreliable {
+            self.cluster.lose_messages(LOSS);
+        }
+        self.send_to_work(|work| work.begin_round(operations));
+        while self.at_work > 0 {
+            self.strike();
+            self.tick("clients do not get their operations done under faults");
+        }
+        self.down = None;
+    }
+
+    /// Lets go wrong what is due.
+    fn strike(&mut self) {
+        if self.chaos.partitions && self.passed >= self.next_partition {
+            let stores = self.cluster.stores();
+            let side: Vec<u64> = stores.into_iter().filter(|_| self.rng.chance(500)).collect();
+            self.cluster.partition(&side);
+            self.next_partition = self.passed + self.rng.within(10..=14);
+        }
+        if !self.chaos.crash {
+            return;
+        }
+        match self.down {
+            Some((store, until)) if self.passed >= until => {
+                self.cluster.start_store(store);
+                self.down = None;
+                self.next_crash = self.passed + self.rng.within(5..=20);
+            }
+            None if self.passed >= self.next_crash => {
+                let running = self.cluster.running();
+                let leader = self.cluster.leader_now("").filter(|_| self.rng.chance(500));
+                if let Some(store) = leader.or_else(|| self.rng.pick(&running).copied()) {
+                    self.cluster.crash(store);
+                    self.down = Some((store, self.passed + self.rng.within(1..=15)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Every client reads its keys, deletes them, and finds nothing.
+    fn verify(&mut self) {
+        self.passed = 0;
+        self.send_to_work(Work::begin_verification);
+        while self.at_work > 0 {
+            self.tick("clients do not get their keys read and deleted, though nothing is wrong any more");
+        }
+    }
+
+    /// Logs are kept short on every store.
+    fn check_logs(&mut self) {
+        let Some(limit) = self.chaos.log_limit else { return };
+        let too_long = |cluster: &Cluster| {
+            let stores = cluster.stores().into_iter();
+            let all =
+                stores.flat_map(|store| cluster.regions_on(store).into_iter().map(move |region| (store, region.id)));
+            all.filter_map(|(store, region)| {
+                let (truncated, applied) = cluster.truncated_and_applied(store, region)?;
+                (applied > truncated + 2 * limit).then_some((store, region, truncated, applied))
+            })
+            .next()
+        };
+        let what = format!("a log is longer than twice the limit of {limit}");
+        self.cluster.wait("L-LOG-GC", &what, PATIENCE, |cluster| too_long(cluster).is_none());
+    }
+
+    /// There are as many regions as what was written makes necessary.
+    fn check_splits(&mut self, written: usize) {
+        if !self.chaos.split {
+            return;
+        }
+        // Some 18 bytes a pair: a region that holds a hundred keys is three times too large.
+        let expected = 1 + written / 100;
+        let enough = |cluster: &mut Cluster| cluster.known_regions().len() > expected;
+        self.cluster.wait("L-SPLIT", &format!("there are not more than {expected} regions"), SETTLING, enough);
+        if self.cluster.region("").end_key == super::look::end_of_data() {
+            self.cluster.fail(FailureKind::Stuck, "L-SPLIT", "the region of the first key was never split".to_owned());
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What can be seen of a cluster from outside its stores.
+
+use bytes::Bytes;
+use proto::metapb::{Peer, Region};
+use raft_core::Role;
+use raftstore::peer::PeerStatus;
+use raftstore::region::contains_key;
+use storage::raw::value;
+use storage::{Cf, codec};
+
+use super::driver::{Reaction, header};
+use super::{Cluster, PATIENCE};
+use crate::history::text;
+use crate::sim::lab::regions_of;
+use crate::verdict::FailureKind;
+
+impl Cluster {
+    /// What a store's data holds under a key, whether the store runs or not. Not a read: it asks nobody whether that is the newest.
+    pub fn stored(&self, store: u64, key: &str) -> Option<String> {
+        let stored = self.driver.stored(store, Cf::Raw, key.as_bytes())?;
+        value::live(&stored, 1).ok().flatten().map(|value| text(&value))
+    }
+
+    /// Waits until a store's data holds this under a key; `None`: nothing.
+    #[track_caller]
+    pub fn wait_stored(&mut self, store: u64, key: &str, expected: Option<&str>) {
+        let what = format!("store {store} does not hold {expected:?} under {key}");
+        self.wait("L-APPLY", &what, PATIENCE, |cluster| cluster.stored(store, key).as_deref() == expected);
+    }
+
+    /// The region of a key as the store that is ahead knows it.
+    #[track_caller]
+    pub fn region(&self, key: &str) -> Region {
+        let all = self.stores().into_iter().flat_map(|store| self.regions_on(store));
+        let newest = all.filter(|region| contains_key(region, key.as_bytes())).max_by_key(|region| {
+            let epoch = region.region_epoch.unwrap_or_default();
+            (epoch.version, epoch.conf_ver)
+        });
+        newest.unwrap_or_else(|| {
+            self.fail(FailureKind::Safety, "S-COVER", format!("no store has a region that holds {key}"))
+        })
+    }
+
+    /// The regions that a store has peers of, in order of their ids.
+    pub fn regions_on(&self, store: u64) -> Vec<Region> {
+        regions_of(&self.driver.region_states(store))
+    }
+
+    /// What the running peers of a region say about themselves.
+    pub fn peers(&self, region: u64) -> Vec<PeerStatus> {
+        let mut peers = self.driver.statuses();
+        peers.retain(|status| status.region.id == region && self.driver.is_running(status.peer.store_id));
+        peers
+    }
+
+    /// The store whose peer leads the region of a key, if one does: of several the one in the highest term.
+    pub fn leader_now(&self, key: &str) -> Option<u64> {
+        let leading = |status: &PeerStatus| status.role == Role::Leader;
+        let peers = self.peers(self.region(key).id);
+        peers.into_iter().filter(leading).max_by_key(|status| status.term).map(|status| status.peer.store_id)
+    }
+
+    /// Waits until the region of a key has a leader, and says on which store.
+    #[track_caller]
+    pub fn leader(&mut self, key: &str) -> u64 {
+        self.leader_among(key, &self.stores())
+    }
+
+    /// Waits until one of these stores leads the region of a key in the highest term, and says which.
+    #[track_caller]
+    pub fn leader_among(&mut self, key: &str, stores: &[u64]) -> u64 {
+        let what = format!("none of the stores {stores:?} leads the region of {key}");
+        let mut leader = None;
+        self.wait("L-LEADER", &what, PATIENCE, |cluster| {
+            leader = cluster.leader_now(key).filter(|leader| stores.contains(leader));
+            leader.is_some()
+        });
+        leader.unwrap_or_default()
+    }
+
+    /// Index up to which a store's log of a region is compacted, and up to which it is applied, by its records.
+    pub fn truncated_and_applied(&self, store: u64, region: u64) -> Option<(u64, u64)> {
+        let state = self.driver.apply_state(store, region)?;
+        Some((state.truncated_state.unwrap_or_default().index, state.applied_index))
+    }
+
+    /// Asks one store, leader or not, for a key of a region as the test knows it, and waits so long for an answer.
+    pub fn read_at(&mut self, store: u64, region: &Region, key: &str, ticks: u64) -> Reaction<Option<Bytes>> {
+        let key = Bytes::copy_from_slice(key.as_bytes());
+        let step = self.driver.read_at(store, header(region, store), key);
+        let pending = self.must(step);
+        for _ in 0..ticks {
+            match pending.take() {
+                Reaction::Silent => self.advance(1),
+                answered => return answered,
+            }
+        }
+        pending.take()
+    }
+
+    /// The regions that the scheduler knows, in key order.
+    pub fn known_regions(&self) -> Vec<Region> {
+        self.driver.scheduler().regions()
+    }
+
+    /// The leader of a region as far as the scheduler has heard.
+    pub fn known_leader(&self, region: u64) -> Option<Peer> {
+        self.driver.scheduler().leader(region)
+    }
+}
+
+/// Where the data of users ends: behind it is the last of the first regions, which stays empty.
+pub fn end_of_data() -> Vec<u8> {
+    codec::encode_bytes(&[0xff; 8])
+}
