@@ -12,11 +12,6 @@ use crate::Storage;
 use crate::raft::Raft;
 
 impl<S: Storage> Raft<S> {
-    /// Adds this node's priority to a message of an election.
-    pub(crate) fn with_priority(&self, message: Message) -> Message {
-        Message { priority: self.config.priority, ..message }
-    }
-
     /// True if a request for a vote comes from a node that this one should lead in place of.
     pub(crate) fn outranks(&self, request: &Message) -> bool {
         let own = (self.log.last_term(), self.log.last_index());

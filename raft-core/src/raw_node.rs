@@ -18,13 +18,15 @@ use crate::{Config, Error, Ready, Result, Storage};
 /// Term and vote: a node must not speak for a term before both are on disk.
 type Ballot = (u64, u64);
 
-/// One node of a group, driven by its owner: ticks and messages in, [`Ready`] out.
+/// One node of a group, driven by its owner: ticks and messages in, [`Ready`] out. The order of the fields in memory is that of [`Raft`]:
+/// first what an idle tick needs.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct RawNode<S: Storage> {
-    /// The algorithm.
-    pub raft: Raft<S>,
     pub(crate) prev_soft_state: SoftState,
     pub(crate) prev_hard_state: HardState,
+    /// The algorithm.
+    pub raft: Raft<S>,
     /// Number of the last Ready.
     pub(crate) number: u64,
     /// The ballot on disk.
@@ -250,6 +252,21 @@ impl<S: Storage> RawNode<S> {
             self.advance_apply_to(index);
         }
         // lab:end
+        self.take_back(ready);
+    }
+
+    /// Keeps the buffer of messages that are gone for those to come: a group that works needs one for each Ready.
+    fn take_back(&mut self, ready: Ready) {
+        // An idle group must not keep what a burst needed.
+        const KEEP: usize = 16;
+        let Ready { mut messages, mut persisted_messages, .. } = ready;
+        if messages.capacity() == 0 {
+            std::mem::swap(&mut messages, &mut persisted_messages);
+        }
+        if self.raft.msgs.capacity() == 0 && messages.capacity() <= KEEP {
+            messages.clear();
+            self.raft.msgs = messages;
+        }
     }
 
     /// The state machine has applied everything up to `index`.

@@ -39,7 +39,7 @@ pub struct Ready {
     /// New entries to persist.
     pub entries: Vec<Entry>,
     /// A snapshot to persist and apply. A Ready with a snapshot has no committed entries.
-    pub snapshot: Option<Snapshot>,
+    pub snapshot: Option<Box<Snapshot>>,
     /// Entries to apply. Each entry is handed out once, in order.
     pub committed_entries: Vec<Entry>,
     /// Messages that may be sent at once.

@@ -92,6 +92,9 @@ impl<S: Storage> Raft<S> {
     /// Commits what a quorum has on disk. Returns true if that was new.
     pub(crate) fn maybe_commit(&mut self) -> bool {
         // lab:begin 2AB replication::maybe_commit  hint="the quorum's index, the rule about the own term, and the followers must hear of it"
+        if self.log.committed() == self.log.last_index() {
+            return false; // Most often: the quorum has answered before.
+        }
         let committed = self.log.maybe_commit(self.tracker.committed_index(), self.term);
         self.appends_due |= committed;
         committed

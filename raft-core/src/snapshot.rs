@@ -72,7 +72,7 @@ impl<S: Storage> Raft<S> {
         let from = message.from;
         // lab:begin 2C snapshot::handle_snapshot  hint="restore, or answer how far our log is committed"
         if let Some(snapshot) = message.snapshot {
-            self.restore(*snapshot);
+            self.restore(snapshot);
         }
         let index = if self.log.unstable().snapshot().is_some() { self.log.last_index() } else { self.log.committed() };
         let answer = Message { index, ..self.message(MessageType::MsgAppendResponse, from) };
@@ -81,7 +81,7 @@ impl<S: Storage> Raft<S> {
     }
 
     /// Replaces log and members by a snapshot's. Returns false if the snapshot is of no use.
-    pub(crate) fn restore(&mut self, snapshot: Snapshot) -> bool {
+    pub(crate) fn restore(&mut self, snapshot: Box<Snapshot>) -> bool {
         let Some(metadata) = snapshot.metadata.clone() else { return false };
         let Some(conf_state) = metadata.conf_state.clone() else { return false };
         // lab:begin 2C snapshot::restore  hint="an old one and a second one are ignored; one that our log contains only moves the commit index"
@@ -177,7 +177,7 @@ impl<S: Storage> Raft<S> {
         }
         info!(self.logger, "restores the requested snapshot"; "index" => index);
         self.requested_snapshot = 0;
-        self.log.restore(index, *message.snapshot.unwrap_or_default());
+        self.log.restore(index, message.snapshot.unwrap_or_default());
         self.tracker.restore(&conf_state, index + 1);
         let answer = Message { index, ..self.message(MessageType::MsgAppendResponse, message.from) };
         self.msgs.push(answer);

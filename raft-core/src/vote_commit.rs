@@ -20,6 +20,9 @@ use crate::raft::{Raft, Role};
 impl<S: Storage> Raft<S> {
     /// Adds what is committed to the waiting messages that carry it.
     pub(crate) fn tell_commit_with_votes(&mut self) {
+        if !self.msgs.iter().any(carries_commit) {
+            return;
+        }
         let (commit, term) = (self.log.committed(), self.log.term(self.log.committed()).unwrap_or(0));
         for message in self.msgs.iter_mut().filter(|message| carries_commit(message)) {
             (message.commit, message.commit_term) = (commit, term);

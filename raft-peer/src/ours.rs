@@ -140,7 +140,7 @@ impl Member for Ours {
         }
         let mut ready = self.node.ready();
         let entries: Vec<Stored> = ready.entries.iter().map(stored).collect();
-        let snapshot = ready.snapshot.as_ref().map(image);
+        let snapshot = ready.snapshot.as_deref().map(image);
         let hard = ready.hard_state.map(|hard| Hard { term: hard.term, vote: hard.vote, commit: hard.commit });
         self.node.mut_store().write(Write {
             number: ready.number,

@@ -17,13 +17,11 @@ use crate::invariant::invariant;
 use crate::util::{entry_size, limit_size};
 use crate::{Error, Result, Storage};
 
-/// The log of one node. Indices count from 1; index 0 is the empty log's end and has term 0.
+/// The log of one node. Indices count from 1; index 0 is the empty log's end and has term 0. In memory, what [`RaftLog::has_next_committed`]
+/// looks at comes first, see [`crate::Raft`].
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct RaftLog<S> {
-    /// This node, for the messages of broken invariants.
-    id: u64,
-    store: S,
-    unstable: Unstable,
     committed: u64,
     /// Everything up to here is on this node's disk.
     persisted: u64,
@@ -33,6 +31,10 @@ pub struct RaftLog<S> {
     applied: u64,
     /// How far past `persisted` committed entries may be handed over.
     apply_unpersisted_limit: u64,
+    unstable: Unstable,
+    store: S,
+    /// This node, for the messages of broken invariants.
+    id: u64,
 }
 
 impl<S: Storage> RaftLog<S> {
@@ -338,7 +340,7 @@ impl<S: Storage> RaftLog<S> {
     ///
     /// # Panics
     /// If more than that is committed already.
-    pub fn restore(&mut self, index: u64, snapshot: Snapshot) {
+    pub fn restore(&mut self, index: u64, snapshot: Box<Snapshot>) {
         let committed = self.committed;
         invariant!("R-MONO", self.id, index >= committed, "snapshot at {index} behind the commit index {committed}");
         // What is on disk past the commit index is about to be thrown away.
@@ -354,7 +356,7 @@ impl<S: Storage> RaftLog<S> {
     }
 
     /// Hands out what has to be written, as part of Ready `number`.
-    pub fn hand_out_unstable(&mut self, number: u64) -> (Option<Snapshot>, Vec<Entry>) {
+    pub fn hand_out_unstable(&mut self, number: u64) -> (Option<Box<Snapshot>>, Vec<Entry>) {
         let (snapshot, entries) = self.unstable.hand_out(number);
         if let Some((index, _)) = self.unstable.snapshot_position().filter(|_| snapshot.is_some()) {
             // The snapshot goes to the state machine before any entry behind it.

@@ -45,7 +45,7 @@ pub struct Unstable {
     /// Entries below this index are handed out. `offset <= handed_out <= offset + entries.len()`.
     handed_out: u64,
     /// Received and not yet on disk.
-    snapshot: Option<Snapshot>,
+    snapshot: Option<Box<Snapshot>>,
     snapshot_handed_out: bool,
     writes: VecDeque<Write>,
 }
@@ -84,7 +84,7 @@ impl Unstable {
 
     /// The snapshot that is not on disk yet.
     pub fn snapshot(&self) -> Option<&Snapshot> {
-        self.snapshot.as_ref()
+        self.snapshot.as_deref()
     }
 
     /// Index and term of the snapshot that is not on disk yet.
@@ -127,7 +127,7 @@ impl Unstable {
     }
 
     /// Replaces the whole log by a snapshot.
-    pub fn restore(&mut self, index: u64, snapshot: Snapshot) {
+    pub fn restore(&mut self, index: u64, snapshot: Box<Snapshot>) {
         self.offset = index + 1;
         self.handed_out = index + 1;
         self.entries.clear();
@@ -144,7 +144,7 @@ impl Unstable {
     }
 
     /// Hands out what was not yet, as part of Ready `number`.
-    pub fn hand_out(&mut self, number: u64) -> (Option<Snapshot>, Vec<Entry>) {
+    pub fn hand_out(&mut self, number: u64) -> (Option<Box<Snapshot>>, Vec<Entry>) {
         if !self.has_next() {
             return (None, Vec::new());
         }
@@ -168,6 +168,9 @@ impl Unstable {
     /// Drops the entries up to `index`. They must be on disk, and the state machine must have them.
     pub fn forget(&mut self, index: u64) {
         let count = (index + 1).saturating_sub(self.offset);
+        if count == 0 {
+            return; // Most often: the state machine has taken them.
+        }
         self.entries.drain(..count as usize);
         self.offset += count;
         self.give_back_memory();

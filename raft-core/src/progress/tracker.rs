@@ -13,7 +13,8 @@ use crate::quorum::{Joint, VoteResult};
 #[derive(Clone, Debug, Hash)]
 pub struct Tracker {
     configuration: Configuration,
-    /// Sorted by id. A group has a handful of members, and every message looks one up: a vector is faster than a tree here.
+    /// Sorted by id. A group has a handful of members, and every message looks one up: walking through a vector is faster than a tree
+    /// here, and than halving it.
     members: Vec<(u64, Progress)>,
     votes: BTreeMap<u64, bool>,
     empty_window: Inflights,
@@ -62,7 +63,7 @@ impl Tracker {
 
     /// Begins to track a member, or to track it anew.
     pub fn insert(&mut self, id: u64, progress: Progress) {
-        match self.position(id) {
+        match self.members.binary_search_by_key(&id, |(member, _)| *member) {
             Ok(at) => self.members[at].1 = progress,
             Err(at) => self.members.insert(at, (id, progress)),
         }
@@ -88,13 +89,15 @@ impl Tracker {
     }
 
     /// One member.
+    #[inline]
     pub fn get(&self, id: u64) -> Option<&Progress> {
-        self.position(id).ok().map(|at| &self.members[at].1)
+        self.members.iter().find(|(member, _)| *member == id).map(|(_, progress)| progress)
     }
 
     /// One member.
+    #[inline]
     pub fn get_mut(&mut self, id: u64) -> Option<&mut Progress> {
-        self.position(id).ok().map(|at| &mut self.members[at].1)
+        self.members.iter_mut().find(|(member, _)| *member == id).map(|(_, progress)| progress)
     }
 
     /// All members, voters and learners, in ascending order of their ids.
@@ -105,11 +108,6 @@ impl Tracker {
     /// The smallest member id greater than `id`. Walking the members this way leaves them free to be changed in between.
     pub fn next_after(&self, id: u64) -> Option<u64> {
         self.members.iter().map(|(member, _)| *member).find(|member| *member > id)
-    }
-
-    /// Where a member stands, or would stand.
-    fn position(&self, id: u64) -> Result<usize, usize> {
-        self.members.binary_search_by_key(&id, |(member, _)| *member)
     }
 
     /// The highest index that is on the disks of a quorum.

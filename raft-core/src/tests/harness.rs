@@ -192,7 +192,7 @@ impl Node {
     /// Writes what a Ready contains.
     pub fn write(&mut self, ready: &Ready) {
         let store = self.raw.mut_store();
-        if let Some(snapshot) = &ready.snapshot {
+        if let Some(snapshot) = ready.snapshot.as_deref() {
             store.apply_snapshot(snapshot.clone()).expect("a snapshot that raft has taken in");
             self.snapshots.push(snapshot.clone());
         }

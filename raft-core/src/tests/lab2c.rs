@@ -30,11 +30,11 @@ fn leader_with_snapshot() -> Node {
 #[test]
 fn restore_snapshot_2c() {
     let mut node = Node::new(1, &[1, 2]);
-    assert!(node.raft().restore(snapshot(11, 11, &[1, 2, 3])));
+    assert!(node.raft().restore(snapshot(11, 11, &[1, 2, 3]).into()));
     let raft = &node.raw.raft;
     assert_eq!((raft.last_index(), raft.log_term(11), raft.committed()), (11, Some(11), 11));
     assert_eq!(members(&node), [1, 2, 3]);
-    assert!(!node.raft().restore(snapshot(11, 11, &[1, 2, 3])), "once is enough");
+    assert!(!node.raft().restore(snapshot(11, 11, &[1, 2, 3]).into()), "once is enough");
 }
 
 #[test]

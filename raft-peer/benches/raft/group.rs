@@ -53,6 +53,8 @@ pub struct Group<N: Node> {
     /// Nobody reaches this node, 0 if everybody is reached.
     cut_off: u64,
     mail: Vec<N::Message>,
+    /// Messages that were sent so far.
+    messages: u64,
 }
 
 impl<N: Node> Group<N> {
@@ -70,7 +72,7 @@ impl<N: Node> Group<N> {
     }
 
     fn elect(nodes: Vec<N>, cut_off: u64) -> Self {
-        let mut group = Group { nodes, cut_off, mail: Vec::new() };
+        let mut group = Group { nodes, cut_off, mail: Vec::new(), messages: 0 };
         group.nodes[0].campaign();
         group.settle();
         assert!(group.nodes[0].is_leader());
@@ -87,6 +89,7 @@ impl<N: Node> Group<N> {
             if !busy {
                 return;
             }
+            self.messages += self.mail.len() as u64;
             for message in self.mail.drain(..) {
                 let to = N::receiver(&message);
                 if to != self.cut_off {
@@ -124,6 +127,11 @@ impl<N: Node> Group<N> {
         while self.nodes.iter().any(|node| node.applied() < self.nodes[0].applied()) {
             self.tick();
         }
+    }
+
+    /// How many messages were sent so far.
+    pub fn messages(&self) -> u64 {
+        self.messages
     }
 
     pub fn is_led(&self) -> bool {

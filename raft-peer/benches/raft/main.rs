@@ -7,7 +7,8 @@
 //!
 //! Every workload is measured by criterion in short phases that alternate between the two sides, so that the noise of the machine hits
 //! both; what is measured is processor time, which other programs do not take part in. A side's figure is the median over its phases of
-//! the phase's median sample, and the ratio is the median of the ratios of neighbouring phases. Allocations are counted, not sampled.
+//! the phase's median sample, and the ratio is the median of the ratios of neighbouring phases. Allocations and messages are counted, not
+//! sampled; the messages show whether both sides do the same work.
 //!
 //! Environment: `REPEATS` (phases of a side, 5), `SECONDS` (of one phase, 0.5), `OUT` (a folder for `raft.json`). A word as argument
 //! runs only the workloads with this word in their names.
@@ -65,6 +66,11 @@ fn main() {
         let name = format!("allocations per committed entry, 128 B, {in_flight} in flight");
         let ours = workload::allocations_per_entry::<Ours>(in_flight);
         report.push(Row::of_counts(name, ours, workload::allocations_per_entry::<Theirs>(in_flight)));
+    }
+    for in_flight in workload::IN_FLIGHT {
+        let name = format!("messages per committed entry, 128 B, {in_flight} in flight");
+        let ours = workload::messages_per_entry::<Ours>(in_flight);
+        report.push(Row::of_counts(name, ours, workload::messages_per_entry::<Theirs>(in_flight)));
     }
     println!("\n{}", report.machine());
     println!("{}", report.table());

@@ -116,6 +116,15 @@ pub fn allocations_per_entry<N: Node>(in_flight: u64) -> f64 {
     allocations::count_of(run) as f64 / ENTRIES as f64
 }
 
+/// Messages for each entry, in rounds of `in_flight` entries: whether both sides do the same work.
+pub fn messages_per_entry<N: Node>(in_flight: u64) -> f64 {
+    const ROUNDS: u64 = 64;
+    let mut group = Group::<N>::new(&Settings::default());
+    let before = group.messages();
+    (0..ROUNDS).for_each(|_| group.commit(in_flight, &[7; PAYLOAD]));
+    (group.messages() - before) as f64 / (ROUNDS * in_flight) as f64
+}
+
 /// What this thread has used of a processor. Other programs on the machine take no part in it, as they would in the time of day.
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);

@@ -220,7 +220,7 @@ impl Member {
 
 /// Writes what a Ready contains. What is lazy stays so until the next write that must be durable.
 fn write(disk: &mut MemStorage, ready: &Ready, synced: &mut HardState) {
-    if let Some(snapshot) = &ready.snapshot {
+    if let Some(snapshot) = ready.snapshot.as_deref() {
         disk.apply_snapshot(snapshot.clone()).expect("R-MONO violated: a snapshot older than the disk");
     }
     disk.append(&ready.entries);

@@ -57,7 +57,7 @@ struct Write {
     is_write: bool,
     hard_state: Option<HardState>,
     entries: Vec<Entry>,
-    snapshot: Option<Snapshot>,
+    snapshot: Option<Box<Snapshot>>,
     messages: Vec<Envelope>,
 }
 
@@ -202,7 +202,7 @@ impl Node {
         let is_write = ready.has_write();
         let old = self.writes.iter().rev().find_map(|w| w.hard_state).or(self.raw().map(|r| *r.store().hard_state()));
         let (old, new) = (old.unwrap_or_default(), ready.hard_state);
-        let content = notation::write(&old, new.as_ref(), &ready.entries, ready.snapshot.as_ref());
+        let content = notation::write(&old, new.as_ref(), &ready.entries, ready.snapshot.as_deref());
         let write = Write {
             number: ready.number,
             is_write,
@@ -351,7 +351,7 @@ pub fn describe(member: &raft_core::MemberStatus) -> String {
 }
 
 fn put(store: &mut MemStorage, write: &Write) {
-    if let Some(snapshot) = &write.snapshot {
+    if let Some(snapshot) = write.snapshot.as_deref() {
         store.apply_snapshot(snapshot.clone()).expect("a snapshot that raft has taken in");
     }
     store.append(&write.entries);
