@@ -12,6 +12,7 @@
 //! | `driver.rs` | what runs the stores, as a trait; the simulator implements it in `sim/lab.rs` |
 //! | `work.rs` | what a client does and what it must be told |
 //! | `faults.rs`, `look.rs`, `regions.rs` | a cluster's faults, what can be seen of it, changes of its regions |
+//! | `threads/` | stores and clients on threads |
 //! | `generic.rs` | the generic test: clients, chaos, crashes, and what must hold afterwards |
 
 pub mod driver;
@@ -20,6 +21,7 @@ mod generic;
 mod look;
 mod regions;
 pub mod setup;
+mod threads;
 pub mod work;
 
 use std::any::Any;
@@ -27,12 +29,16 @@ use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 
 use bytes::Bytes;
+use raftstore::Config;
+use raftstore::store::Layout;
+use storage::MemEngine;
 
 use self::driver::{Driver, Step};
 pub use self::driver::{Pending, Reaction, Summary};
 pub use self::generic::{Chaos, generic, generic_seed};
 use self::setup::{DriverKind, EngineKind};
 pub use self::setup::{Environment, Setup};
+use self::threads::ThreadCluster;
 use self::work::Work;
 use crate::faults::FaultMix;
 use crate::history::{Answer, Operation, text};
@@ -103,6 +109,16 @@ fn replay_command(name: &str, seed: u64, environment: &Environment) -> String {
     format!("make replay-test TEST={name} SEEDS={seed}{engine}{driver}")
 }
 
+fn threads(name: &str, seed: u64, stores: u64, engine: EngineKind, config: Config, layout: Layout) -> Box<dyn Driver> {
+    match engine {
+        EngineKind::Mem => Box::new(ThreadCluster::<MemEngine>::new(name, seed, stores, config, layout)),
+        #[cfg(feature = "rocksdb")]
+        EngineKind::Rocksdb => Box::new(ThreadCluster::<storage::RocksEngine>::new(name, seed, stores, config, layout)),
+        #[cfg(not(feature = "rocksdb"))]
+        EngineKind::Rocksdb => panic!("invariant: the environment was checked"),
+    }
+}
+
 impl Cluster {
     /// # Panics
     /// If the stores cannot be started.
@@ -121,7 +137,7 @@ impl Cluster {
                 };
                 Box::new(Simulation::new(seed, options))
             }
-            DriverKind::Threads => panic!("DRIVER=threads is not built"),
+            DriverKind::Threads => threads(name, seed, setup.stores, environment.engine, config, layout),
         };
         let rng = SeededRng::stream(seed, "test");
         Self { driver, rng, setup: setup.clone(), tester: FIRST_TESTER }

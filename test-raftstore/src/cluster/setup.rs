@@ -73,7 +73,7 @@ impl Environment {
     fn of(driver: Option<&str>, engine: Option<&str>, seeds: Option<&str>) -> Result<Self, String> {
         let driver = match driver.unwrap_or("sim") {
             "sim" => DriverKind::Sim,
-            "threads" => return Err("DRIVER=threads is not here yet".to_owned()),
+            "threads" => DriverKind::Threads,
             other => return Err(format!("DRIVER={other} is not known: sim or threads")),
         };
         let engine = match engine.unwrap_or("mem") {
@@ -171,6 +171,6 @@ mod tests {
         let environment = Environment::of(None, None, None).unwrap();
         assert_eq!((environment.driver, environment.engine), (DriverKind::Sim, EngineKind::Mem));
         assert_eq!(environment.seeds.count(), 10);
-        assert_eq!(Environment::of(Some("sim"), Some("mem"), Some("7")).unwrap().seeds, 7..8);
+        assert_eq!(Environment::of(Some("threads"), Some("mem"), Some("7")).unwrap().seeds, 7..8);
     }
 }

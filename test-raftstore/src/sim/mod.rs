@@ -32,7 +32,7 @@
 
 mod breakage;
 pub mod campaign;
-mod client;
+pub(crate) mod client;
 pub mod disk;
 mod driver;
 pub mod external;
@@ -53,6 +53,8 @@ use storage::Engine;
 
 pub use driver::{Report, Simulation};
 pub use options::{HarnessLie, Options};
+pub use region_check::check_cover;
+pub(crate) use state_check::digest;
 pub use store::Lies;
 pub use world::SimScheduler;
 

@@ -45,7 +45,7 @@ impl AppliedStates {
     }
 }
 
-fn digest(reader: &impl Reader, region: &Region) -> u64 {
+pub(crate) fn digest(reader: &impl Reader, region: &Region) -> u64 {
     let upper = (!region.end_key.is_empty()).then_some(region.end_key.as_ref());
     let mut hash = FNV_OFFSET;
     for cf in Cf::DATA {

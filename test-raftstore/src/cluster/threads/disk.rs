@@ -1,0 +1,106 @@
+//! The disks of a store that runs on threads: engines that can be cut off in the middle of everything.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use storage::{Cf, Durability, Engine, Error, MemEngine, Reader, Result, WriteBatch};
+
+use crate::rng::SeededRng;
+
+/// An engine that a lab test can crash and open again.
+pub trait LabEngine: Engine {
+    /// Opens the engine called `name` in `folder`, or makes it.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn open(folder: &Path, name: &str) -> Result<Self>;
+
+    /// What is found after a crash by whoever opens it again; `None` if that is found in the folder.
+    fn after_crash(&self, rng: &mut SeededRng) -> Option<Self>;
+}
+
+impl LabEngine for MemEngine {
+    fn open(_folder: &Path, _name: &str) -> Result<Self> {
+        Ok(MemEngine::new())
+    }
+
+    fn after_crash(&self, rng: &mut SeededRng) -> Option<Self> {
+        Some(self.crash(rng.below(self.unsynced() as u64 + 1) as usize))
+    }
+}
+
+#[cfg(feature = "rocksdb")]
+impl LabEngine for storage::RocksEngine {
+    fn open(folder: &Path, name: &str) -> Result<Self> {
+        let options = if name == "raft" { storage::RocksOptions::raft_log() } else { storage::RocksOptions::kv() };
+        storage::RocksEngine::open(folder.join(name), options)
+    }
+
+    fn after_crash(&self, _rng: &mut SeededRng) -> Option<Self> {
+        None
+    }
+}
+
+/// An engine whose writes fail from a moment on: that of the crash.
+#[derive(Clone)]
+pub struct Cut<E> {
+    inner: E,
+    cut: Arc<AtomicBool>,
+}
+
+impl<E: LabEngine> Cut<E> {
+    /// An engine that works.
+    pub fn new(inner: E) -> Self {
+        Self { inner, cut: Arc::default() }
+    }
+
+    /// From now on nothing is written.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+    }
+
+    /// The engine behind it.
+    pub fn inner(&self) -> &E {
+        &self.inner
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.cut.load(Ordering::SeqCst) { Err(Error::Stopped) } else { Ok(()) }
+    }
+}
+
+impl<E: LabEngine> Reader for Cut<E> {
+    type Cursor<'a> = E::Cursor<'a>;
+
+    fn get(&self, cf: Cf, key: &[u8]) -> Result<Option<Bytes>> {
+        self.inner.get(cf, key)
+    }
+
+    fn cursor(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<Self::Cursor<'_>> {
+        self.inner.cursor(cf, lower, upper)
+    }
+}
+
+impl<E: LabEngine> Engine for Cut<E> {
+    type Snapshot = E::Snapshot;
+
+    fn snapshot(&self) -> Self::Snapshot {
+        self.inner.snapshot()
+    }
+
+    fn write(&self, batch: WriteBatch, durability: Durability) -> Result<()> {
+        self.check()?;
+        self.inner.write(batch, durability)
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.check()?;
+        self.inner.sync()
+    }
+
+    fn approximate_size(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<u64> {
+        self.inner.approximate_size(cf, lower, upper)
+    }
+}
