@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use proto::metapb::Region;
-use proto::raft_cmdpb::{AdminRequest, AdminResponse};
+use proto::raft_cmdpb::{AdminRequest, AdminResponse, Request, Response};
 use proto::raft_serverpb::{RaftApplyState, RegionLocalState};
 use raftstore::RequestHeader;
 use raftstore::peer::PeerStatus;
@@ -152,6 +152,9 @@ pub trait Driver {
     /// What a store's data engine holds under a key, whether it runs or not.
     fn stored(&self, store: u64, cf: Cf, key: &[u8]) -> Option<Bytes>;
 
+    /// Bytes of a region's keys and values in a store's data engine.
+    fn bytes_in(&self, store: u64, region: &Region) -> u64;
+
     /// The records of a store's regions, in order of their ids.
     fn region_states(&self, store: u64) -> Vec<RegionLocalState>;
 
@@ -166,6 +169,12 @@ pub trait Driver {
     /// # Errors
     /// A rule that broke.
     fn read_at(&mut self, store: u64, header: RequestHeader, key: Bytes) -> Step<Pending<Option<Bytes>>>;
+
+    /// Asks one store to write.
+    ///
+    /// # Errors
+    /// A rule that broke.
+    fn write_at(&mut self, store: u64, header: RequestHeader, request: Request) -> Step<Pending<Vec<Response>>>;
 
     /// Asks one store to change a region.
     ///

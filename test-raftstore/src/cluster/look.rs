@@ -2,15 +2,17 @@
 
 use bytes::Bytes;
 use proto::metapb::{Peer, Region};
+use proto::raft_cmdpb::Response;
 use raft_core::Role;
 use raftstore::peer::PeerStatus;
 use raftstore::region::contains_key;
 use storage::raw::value;
 use storage::{Cf, codec};
 
-use super::driver::{Reaction, header};
+use super::driver::{Pending, Reaction, header};
 use super::{Cluster, PATIENCE};
-use crate::history::text;
+use crate::history::{Operation, text};
+use crate::sim::client::write_request;
 use crate::sim::lab::regions_of;
 use crate::verdict::FailureKind;
 
@@ -89,6 +91,27 @@ impl Cluster {
         let key = Bytes::copy_from_slice(key.as_bytes());
         let step = self.driver.read_at(store, header(region, store), key);
         let pending = self.must(step);
+        self.await_answer(&pending, ticks)
+    }
+
+    /// Asks one store, leader or not, to write a key of a region as the test knows it, and waits so long for an answer.
+    pub fn write_at(
+        &mut self,
+        store: u64,
+        region: &Region,
+        key: &str,
+        value: &str,
+        ticks: u64,
+    ) -> Reaction<Vec<Response>> {
+        let (key, value) = (Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(value.as_bytes()));
+        let request = write_request(&Operation::Put { key, value }).expect("invariant: a put is a write");
+        let step = self.driver.write_at(store, header(region, store), request);
+        let pending = self.must(step);
+        self.await_answer(&pending, ticks)
+    }
+
+    /// Waits so long for the answer to something that was asked of one store.
+    pub fn await_answer<T: Send + 'static>(&mut self, pending: &Pending<T>, ticks: u64) -> Reaction<T> {
         for _ in 0..ticks {
             match pending.take() {
                 Reaction::Silent => self.advance(1),
@@ -96,6 +119,11 @@ impl Cluster {
             }
         }
         pending.take()
+    }
+
+    /// Bytes of a region's keys and values in a store's data.
+    pub fn bytes_in(&self, store: u64, region: &Region) -> u64 {
+        self.driver.bytes_in(store, region)
     }
 
     /// The regions that the scheduler knows, in key order.

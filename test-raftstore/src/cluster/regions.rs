@@ -20,13 +20,7 @@ impl Cluster {
     ) -> Reaction<AdminResponse> {
         let step = self.driver.admin_at(store, header(region, store), request);
         let pending = self.must(step);
-        for _ in 0..ticks {
-            match pending.take() {
-                Reaction::Silent => self.advance(1),
-                answered => return answered,
-            }
-        }
-        pending.take()
+        self.await_answer(&pending, ticks)
     }
 
     /// Splits a region so that a new one begins at `key`, and waits until that is so.

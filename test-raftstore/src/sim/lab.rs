@@ -5,15 +5,16 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use proto::metapb::Region;
-use proto::raft_cmdpb::{AdminRequest, AdminResponse};
+use proto::raft_cmdpb::{AdminRequest, AdminResponse, Request, Response};
 use proto::raft_serverpb::{RaftApplyState, RegionLocalState};
 use raftstore::peer::PeerStatus;
-use raftstore::{AdminCommand, ReadCommand, RequestHeader, keys};
+use raftstore::{AdminCommand, ReadCommand, RequestHeader, WriteCommand, keys};
 use storage::raw::value;
 use storage::{Cf, Reader};
 use test_raft::panics::capture;
 
 use super::client::Client;
+use super::disk::pairs;
 use super::driver::{Broken, Event, Simulation};
 use super::finish::Stage;
 use super::options::NOMINAL_TICK;
@@ -156,6 +157,10 @@ impl Driver for Simulation {
         self.sim_store(store).engines.kv.engine().get(cf, key).ok().flatten()
     }
 
+    fn bytes_in(&self, store: u64, region: &Region) -> u64 {
+        count_bytes(self.sim_store(store).engines.kv.engine(), region)
+    }
+
     fn region_states(&self, store: u64) -> Vec<RegionLocalState> {
         self.region_records(store)
     }
@@ -178,6 +183,18 @@ impl Driver for Simulation {
             let router = simulation.sim_store(store).running.as_ref().map(|running| running.parts.router.clone());
             if let Some(router) = router {
                 router.read(ReadCommand { header, callback });
+            }
+            simulation.after_step(store, &[])
+        })?;
+        Ok(pending)
+    }
+
+    fn write_at(&mut self, store: u64, header: RequestHeader, request: Request) -> Step<Pending<Vec<Response>>> {
+        let (pending, callback) = Pending::new();
+        self.guarded(|simulation| {
+            let router = simulation.sim_store(store).running.as_ref().map(|running| running.parts.router.clone());
+            if let Some(router) = router {
+                router.write(WriteCommand { header, requests: vec![request], callback });
             }
             simulation.after_step(store, &[])
         })?;
@@ -234,6 +251,13 @@ impl Driver for Simulation {
 pub(crate) fn read_raw(reader: &impl Reader, key: &[u8]) -> Option<Bytes> {
     let stored = reader.get(Cf::Raw, key).ok().flatten()?;
     value::live(&stored, 1).ok().flatten()
+}
+
+/// Bytes of all keys and values of a region.
+pub(crate) fn count_bytes(reader: &impl Reader, region: &Region) -> u64 {
+    let upper = (!region.end_key.is_empty()).then_some(region.end_key.as_ref());
+    let cursors = Cf::DATA.into_iter().filter_map(|cf| reader.cursor(cf, Some(&region.start_key), upper).ok());
+    cursors.flat_map(pairs).map(|(key, value)| (key.len() + value.len()) as u64).sum()
 }
 
 /// The regions of records that are in use.

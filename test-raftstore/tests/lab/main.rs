@@ -3,3 +3,4 @@
 
 mod harness;
 mod project2b;
+mod project3b;

@@ -16,7 +16,7 @@ mod network;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -26,19 +26,21 @@ use bytes::Bytes;
 use prost::Message;
 use proto::metapb::Region;
 use proto::pdpb::{RegionHeartbeatRequest, StoreStats};
-use proto::raft_cmdpb::{AdminRequest, AdminResponse};
+use proto::raft_cmdpb::{AdminRequest, AdminResponse, Request, Response};
 use proto::raft_serverpb::{RaftApplyState, RegionLocalState, StoreIdent};
 use raftstore::peer::PeerStatus;
 use raftstore::store::{Layout, bootstrap};
 use raftstore::threads::RunningStore;
 use raftstore::{
-    AdminCommand, Config, Engines, ReadCommand, RegionSnapshot, RequestHeader, SchedulerLink, SplitIdsCallback, keys,
+    AdminCommand, Config, Engines, ReadCommand, RegionSnapshot, RequestHeader, SchedulerLink, SplitIdsCallback,
+    WriteCommand, keys,
 };
 use slog::{Discard, Logger, o};
 use storage::{Cf, Engine, Reader};
 
 use self::disk::{Cut, LabEngine};
 use self::network::{Routers, ThreadNetwork};
+use super::PATIENCE;
 use super::driver::{Driver, Pending, Step, Summary, lock};
 use super::work::Work;
 use crate::clock::VirtualTime;
@@ -46,7 +48,7 @@ use crate::history::History;
 use crate::linearizability::{self, Verdict};
 use crate::network::LinkQuality;
 use crate::rng::SeededRng;
-use crate::sim::lab::{read_raw, regions_of};
+use crate::sim::lab::{count_bytes, read_raw, regions_of};
 use crate::sim::{SimScheduler, check_cover, digest};
 use crate::verdict::{Failure, FailureKind};
 
@@ -252,9 +254,20 @@ impl<E: LabEngine> ThreadCluster<E> {
     }
 }
 
-fn open<E: LabEngine>(folder: &std::path::Path) -> raftstore::Result<Engines<Cut<E>>> {
-    let engine = |name: &str| E::open(folder, name).map(Cut::new);
+fn open<E: LabEngine>(folder: &Path) -> raftstore::Result<Engines<Cut<E>>> {
+    let engine = |name: &str| open_engine(folder, name).map(Cut::new);
     Ok(Engines { kv: engine("kv")?, raft: engine("raft")? })
+}
+
+/// A thread that was at work in the store when it crashed lets go of its engines a moment later.
+fn open_engine<E: LabEngine>(folder: &Path, name: &str) -> storage::Result<E> {
+    for _ in 0..PATIENCE {
+        match E::open(folder, name) {
+            Err(storage::Error::Busy { .. }) => thread::sleep(TICK),
+            other => return other,
+        }
+    }
+    E::open(folder, name)
 }
 
 fn applied_of(reader: &impl Reader, region: u64) -> Option<u64> {
@@ -346,7 +359,11 @@ impl<E: LabEngine> Driver for ThreadCluster<E> {
             return kv.get(cf, key).ok().flatten();
         }
         let folder = &self.stores.get(&store)?.folder;
-        E::open(folder, "kv").ok()?.get(cf, key).ok().flatten()
+        open_engine::<E>(folder, "kv").ok()?.get(cf, key).ok().flatten()
+    }
+
+    fn bytes_in(&self, store: u64, region: &Region) -> u64 {
+        self.kv(store).map_or(0, |kv| count_bytes(kv, region))
     }
 
     fn region_states(&self, store: u64) -> Vec<RegionLocalState> {
@@ -355,7 +372,7 @@ impl<E: LabEngine> Driver for ThreadCluster<E> {
             return read(kv);
         }
         let folder = self.stores.get(&store).map(|store| &store.folder);
-        folder.and_then(|folder| E::open(folder, "kv").ok()).map(|kv| read(&Cut::new(kv))).unwrap_or_default()
+        folder.and_then(|folder| open_engine(folder, "kv").ok()).map(|kv| read(&Cut::new(kv))).unwrap_or_default()
     }
 
     fn apply_state(&self, store: u64, region: u64) -> Option<RaftApplyState> {
@@ -375,6 +392,15 @@ impl<E: LabEngine> Driver for ThreadCluster<E> {
         let router = lock(self.network.routers()).get(&store).cloned();
         if let Some(router) = router {
             router.read(ReadCommand { header, callback });
+        }
+        Ok(pending)
+    }
+
+    fn write_at(&mut self, store: u64, header: RequestHeader, request: Request) -> Step<Pending<Vec<Response>>> {
+        let (pending, callback) = Pending::new();
+        let router = lock(self.network.routers()).get(&store).cloned();
+        if let Some(router) = router {
+            router.write(WriteCommand { header, requests: vec![request], callback });
         }
         Ok(pending)
     }
