@@ -171,6 +171,11 @@ impl<S: Storage> Raft<S> {
         self.log.last_index()
     }
 
+    /// Index and term of a received snapshot that is not reported as persisted yet.
+    pub fn pending_snapshot(&self) -> Option<(u64, u64)> {
+        self.log.unstable().snapshot_position()
+    }
+
     /// The term of the entry at `index`, `None` if it is compacted or not there.
     pub fn log_term(&self, index: u64) -> Option<u64> {
         self.log.term(index).ok()

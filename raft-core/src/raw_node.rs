@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use proto::eraftpb::{ConfState, EntryType, HardState, Message, MessageType};
+use proto::eraftpb::{ConfState, EntryType, HardState, Message, MessageType, Snapshot};
 use slog::Logger;
 
 use crate::membership::Change;
@@ -136,6 +136,13 @@ impl<S: Storage> RawNode<S> {
     /// Errors: [`Error::SnapshotRequestRefused`].
     pub fn request_snapshot(&mut self) -> Result<()> {
         self.raft.request_snapshot()
+    }
+
+    /// Takes in a snapshot that did not come from another node: the owner knows by other means that the group has been there. It comes back
+    /// with a Ready like one that was received. Returns false, and does nothing, if the log is as far already, a snapshot is being taken
+    /// in, or this node is not a member in it.
+    pub fn restore(&mut self, snapshot: Snapshot) -> bool {
+        self.raft.restore(Box::new(snapshot))
     }
 
     /// Makes a leader send a heartbeat to everybody now: a sign of life for a group that has been silent. Does nothing on others.

@@ -50,6 +50,18 @@ pub struct Config {
     pub split_wait_ticks: u64,
     /// The last part of a split keeps the region's id; otherwise the first one does.
     pub right_derive: bool,
+    /// Entries after which a log is compacted even if a member still needs some of them; that member gets a snapshot.
+    pub log_gc_count_limit: u64,
+    /// Bytes after which a log is compacted even if a member still needs some of them.
+    pub log_gc_size_limit: u64,
+    /// Bytes of a snapshot's data that are written to the kv engine at once.
+    pub restore_batch_bytes: usize,
+    /// Ticks that a log keeps what comes behind a snapshot which a member has received and not restored yet.
+    pub snapshot_wait_ticks: u64,
+    /// Ticks between two looks for snapshot files that nobody needs.
+    pub snapshot_gc_ticks: u64,
+    /// Looks that a snapshot file survives without being used.
+    pub snapshot_gc_patience: u32,
     /// Reads that find no leader ready wait this many ticks before they are refused.
     pub read_wait_ticks: u64,
     /// Bytes of log that the log writer puts into one batch at the most.
@@ -82,6 +94,12 @@ impl Default for Config {
             split: SplitLimits::default(),
             split_wait_ticks: 100,
             right_derive: true,
+            log_gc_count_limit: 72 << 10,
+            log_gc_size_limit: 72 << 20,
+            restore_batch_bytes: 1 << 20,
+            snapshot_wait_ticks: 1200,
+            snapshot_gc_ticks: 1200,
+            snapshot_gc_patience: 30,
             read_wait_ticks: 40,
             max_write_batch_bytes: 4 << 20,
             seed: 0,
@@ -106,6 +124,10 @@ impl Config {
             ("region-split-size", self.split.split_bytes),
             ("region-split-keys", self.split.split_keys),
             ("region-split-cuts", self.split.max_cuts as u64),
+            ("log-gc-count-limit", self.log_gc_count_limit),
+            ("log-gc-size-limit", self.log_gc_size_limit),
+            ("restore-batch-bytes", self.restore_batch_bytes as u64),
+            ("snapshot-gc-ticks", self.snapshot_gc_ticks),
             ("mailbox-capacity", self.mailbox_capacity as u64),
             ("messages-per-round", self.messages_per_round as u64),
             ("regions-per-round", self.regions_per_round as u64),

@@ -20,6 +20,9 @@ pub struct Engines<E: Engine> {
 /// A message may be lost, delayed, doubled or overtaken; raft copes. It may not be changed.
 pub trait Transport: Clone + Send + 'static {
     /// Queues a message for the store of its `to_peer`. Never blocks; a full queue loses the message.
+    ///
+    /// A message with a snapshot takes the snapshot's files along ([`crate::snapshot::SnapshotStore::source`]) and is handed over
+    /// there when they have arrived whole. How it went is told to [`crate::Router::snapshot_status`], in any case.
     fn send(&mut self, message: RaftMessage);
     /// Called once after each round: what was queued should leave now.
     fn flush(&mut self);

@@ -44,6 +44,12 @@ pub enum Error {
     /// The term of the request is over, or the entry it became was replaced by another leader's.
     #[error("command is stale: it was made for an older term")]
     StaleCommand,
+    /// The write may have taken effect or not: this peer has received a snapshot from behind it.
+    #[error("whether the command took effect in region {region_id} is not known to this peer any more")]
+    OutcomeUnknown {
+        /// The region.
+        region_id: u64,
+    },
     /// The region has been split, or its members have changed, since the client looked.
     #[error("epoch of the request does not match the region's; current regions: {current:?}")]
     EpochNotMatch {
@@ -148,6 +154,7 @@ impl Error {
             | Error::ServerIsBusy { .. }
             | Error::ReadIndexNotReady { .. } => true,
             Error::EntryTooLarge { .. }
+            | Error::OutcomeUnknown { .. }
             | Error::AdminRefused { .. }
             | Error::Engine(_)
             | Error::Snapshot(_)
@@ -219,7 +226,8 @@ impl Error {
                 e.read_index_not_ready =
                     Some(errorpb::ReadIndexNotReady { reason: reason.clone(), region_id: *region_id });
             }
-            Error::AdminRefused { .. }
+            Error::OutcomeUnknown { .. }
+            | Error::AdminRefused { .. }
             | Error::Engine(_)
             | Error::Snapshot(_)
             | Error::SnapshotIo(_)

@@ -5,6 +5,7 @@
 //! | both | `01` | `raft_serverpb.StoreIdent` |
 //! | kv, `raft` | `02` region id | `raft_serverpb.RegionLocalState` |
 //! | kv, `raft` | `03` region id | `raft_serverpb.RaftApplyState` |
+//! | kv, `raft` | `04` region id | `raft_serverpb.RaftLocalState`, while a snapshot is being restored |
 //! | raft, `default` | `02` region id | `raft_serverpb.RaftLocalState` |
 //! | raft, `default` | `03` region id, index | `eraftpb.Entry` |
 //!
@@ -15,6 +16,7 @@ use crate::error::{Error, Result};
 const IDENT: u8 = 0x01;
 const STATE: u8 = 0x02;
 const DETAIL: u8 = 0x03;
+const SNAPSHOT: u8 = 0x04;
 
 /// Key of the store's identity, in both engines.
 pub const STORE_IDENT: &[u8] = &[IDENT];
@@ -52,6 +54,11 @@ pub fn region_id_of_state(key: &[u8]) -> Result<u64> {
 /// Key of a region's `RaftApplyState` in the kv engine.
 pub fn apply_state(region_id: u64) -> Vec<u8> {
     with_region(DETAIL, region_id)
+}
+
+/// Key of the copy of a region's `RaftLocalState` that the kv engine holds while a snapshot is being restored.
+pub fn snapshot_raft_state(region_id: u64) -> Vec<u8> {
+    with_region(SNAPSHOT, region_id)
 }
 
 /// Key of a region's `RaftLocalState` in the raft engine.

@@ -26,14 +26,13 @@
 //! | [`peer_storage`] | the raft log and raft state of one peer, as raft-core sees them |
 //! | [`log_writer`] | one batch and one sync for the `Ready`s of all regions of a round |
 //! | [`apply`] | committed entries become data, with the apply state in the same batch |
-//! | [`worker`] | what takes long, in the background: deleting compacted log entries |
+//! | [`worker`] | what takes long, in the background: deleting compacted log entries, making and restoring snapshots |
+//! | [`snapshot`] | the files of snapshots, and the order in which a snapshot replaces a region |
 //! | [`epoch`] | which part of a region's epoch each command is checked against |
-//! | [`snapshot`] | the files of snapshots |
 //! | [`split`] | when a region is cut, and where |
 //! | [`store`] | the store itself: identity, first regions, loading of the peers at start |
 //!
-//! Simplified for now: a region's peers are on the stores of its bootstrap; snapshots and membership changes are not here yet, so
-//! the log is compacted only as far as every member has it, and a store never makes a peer but by bootstrap or split.
+//! Simplified for now: a region's peers are on the stores of its bootstrap; membership changes are not here yet.
 
 pub mod apply;
 pub mod batch;

@@ -14,7 +14,15 @@ use proto::{
 };
 use storage::{Cf, Durability, Engine, WriteBatch};
 
-use crate::{batch::Router, env::Transport, error::Result, keys, message::PeerMessage, metrics::Metrics};
+use crate::{
+    batch::Router,
+    env::{Engines, Transport},
+    error::Result,
+    keys,
+    message::PeerMessage,
+    metrics::Metrics,
+    snapshot::recover::clear_log,
+};
 
 /// What one `Ready` of a region wants on disk.
 #[derive(Debug)]
@@ -29,13 +37,15 @@ pub struct PersistTask {
     pub raft_state: Option<RaftLocalState>,
     /// Indexes of entries past the new end of the log.
     pub stale: Range<u64>,
+    /// A snapshot replaces the log: these records of the kv engine are synced first, then all older entries are removed.
+    pub restore: Option<WriteBatch>,
     /// Messages that may leave once this task and all before it are durable.
     pub messages: Vec<RaftMessage>,
 }
 
 /// See the module.
 pub struct LogWriter<E: Engine, T: Transport> {
-    engine: E,
+    engines: Engines<E>,
     transport: T,
     router: Router<E>,
     tasks: Receiver<PersistTask>,
@@ -44,16 +54,16 @@ pub struct LogWriter<E: Engine, T: Transport> {
 }
 
 impl<E: Engine, T: Transport> LogWriter<E, T> {
-    /// A writer to `engine` that takes its tasks from `tasks`.
+    /// A writer to the raft engine that takes its tasks from `tasks`.
     pub fn new(
-        engine: E,
+        engines: Engines<E>,
         transport: T,
         router: Router<E>,
         tasks: Receiver<PersistTask>,
         max_batch_bytes: usize,
     ) -> Self {
         let metrics = router.metrics().clone();
-        LogWriter { engine, transport, router, tasks, max_batch_bytes, metrics }
+        LogWriter { engines, transport, router, tasks, max_batch_bytes, metrics }
     }
 
     /// Where the writer's tasks come from, for the driver to wait on.
@@ -91,11 +101,15 @@ impl<E: Engine, T: Transport> LogWriter<E, T> {
     /// # Errors
     /// See [`LogWriter::round`].
     pub fn write(&mut self, tasks: Vec<PersistTask>) -> Result<()> {
-        let mut batch = WriteBatch::new();
+        let (mut batch, mut kv) = (WriteBatch::new(), WriteBatch::new());
         let mut raft_states = BTreeMap::new();
         let mut persisted = BTreeMap::new();
         let mut messages = Vec::new();
         for task in tasks {
+            if let Some(restore) = task.restore {
+                kv.append(restore);
+                clear_log(&mut batch, task.region_id);
+            }
             self.metrics.entries_written.add(task.entries.len() as u64);
             for entry in &task.entries {
                 batch.put(Cf::Default, keys::raft_log(task.region_id, entry.index), entry.encode_to_vec());
@@ -112,8 +126,11 @@ impl<E: Engine, T: Transport> LogWriter<E, T> {
         for (region_id, state) in raft_states {
             batch.put(Cf::Default, keys::raft_state(region_id), state.encode_to_vec());
         }
+        if !kv.is_empty() {
+            self.engines.kv.write(kv, Durability::Sync)?;
+        }
         if !batch.is_empty() {
-            self.engine.write(batch, Durability::Sync)?;
+            self.engines.raft.write(batch, Durability::Sync)?;
             self.metrics.log_syncs.inc();
         }
         self.announce(messages, persisted);

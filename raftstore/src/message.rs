@@ -1,7 +1,7 @@
 //! What the stages tell each other.
 
 use proto::{
-    eraftpb::Entry,
+    eraftpb::{Entry, Snapshot},
     metapb::Region,
     raft_serverpb::{RaftMessage, RaftTruncatedState},
 };
@@ -10,7 +10,9 @@ use crate::{
     command::{AdminCallback, AdminCommand, ReadCommand, WriteCallback, WriteCommand},
     env::SplitIds,
     error::Error,
+    snapshot::SnapshotId,
     split::{Checked, CutPolicy, Growth},
+    worker::Ticket,
 };
 
 /// What comes into the mailbox of a peer.
@@ -44,6 +46,41 @@ pub enum PeerMessage<S> {
         /// The answer.
         ids: SplitIds,
     },
+    /// From the peer of a region that was split: this is its part.
+    SplitOff {
+        /// The region.
+        region: Box<Region>,
+        /// Whether to stand for election at once.
+        campaign: bool,
+    },
+    /// From a background worker: the snapshot that this ticket asked for, or nothing if it could not be made.
+    SnapshotGenerated {
+        /// The ticket.
+        ticket: Ticket,
+        /// The snapshot.
+        snapshot: Option<Box<Snapshot>>,
+    },
+    /// From a background worker: the files of a received snapshot are read through.
+    SnapshotChecked {
+        /// The message that came with them.
+        message: Box<RaftMessage>,
+        /// Whether they are whole.
+        ok: bool,
+    },
+    /// From a background worker: the data of the region is that of the snapshot.
+    SnapshotRestored {
+        /// The snapshot.
+        id: SnapshotId,
+        /// False if its files are not whole; the data is neither the old nor the new one then.
+        ok: bool,
+    },
+    /// From the transport: how sending a snapshot went.
+    SnapshotStatus {
+        /// The peer it was for.
+        to_peer: u64,
+        /// Whether it has arrived.
+        ok: bool,
+    },
     /// From the transport: messages to this store were lost.
     Unreachable {
         /// The store.
@@ -64,6 +101,11 @@ impl<S> PeerMessage<S> {
             | PeerMessage::LogDeleted { .. }
             | PeerMessage::SplitChecked(_)
             | PeerMessage::SplitIds { .. }
+            | PeerMessage::SplitOff { .. }
+            | PeerMessage::SnapshotGenerated { .. }
+            | PeerMessage::SnapshotChecked { .. }
+            | PeerMessage::SnapshotRestored { .. }
+            | PeerMessage::SnapshotStatus { .. }
             | PeerMessage::Unreachable { .. } => {}
         }
     }
@@ -115,6 +157,40 @@ pub struct Proposal {
     pub waiting: Waiting,
 }
 
+/// What an apply worker does, for each region in the order in which it is given.
+pub enum ApplyWork {
+    /// Apply entries.
+    Entries(ApplyTask),
+    /// Begin a snapshot of what is applied by then.
+    Snapshot(SnapshotRequest),
+    /// Forget what is known of this region: its data has been replaced.
+    Reload(u64),
+}
+
+impl ApplyWork {
+    /// The region.
+    pub fn region_id(&self) -> u64 {
+        match self {
+            ApplyWork::Entries(task) => task.region_id,
+            ApplyWork::Snapshot(request) => request.region_id,
+            ApplyWork::Reload(region_id) => *region_id,
+        }
+    }
+}
+
+/// A snapshot that is to be made.
+#[derive(Debug)]
+pub struct SnapshotRequest {
+    /// The region.
+    pub region_id: u64,
+    /// Whether it is still wanted.
+    pub ticket: Ticket,
+    /// What the peer knows to be applied.
+    pub applied: u64,
+    /// The term of that entry; 0 if the peer does not know it.
+    pub term: u64,
+}
+
 /// Committed entries of one region for the apply worker.
 pub struct ApplyTask {
     /// The region.
@@ -141,8 +217,13 @@ pub struct Applied {
 pub enum ApplyResult {
     /// The log begins behind this entry now.
     LogCompacted(RaftTruncatedState),
-    /// The region was split. These are its parts, in key order; one of them has its id.
-    Split(Vec<Region>),
+    /// The region was split.
+    Split {
+        /// Its parts, in key order; one of them has its id.
+        parts: Vec<Region>,
+        /// Ids of those parts whose region this store has in another way, and newer.
+        skipped: Vec<u64>,
+    },
 }
 
 /// What a walk over a region came to.

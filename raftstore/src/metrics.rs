@@ -69,6 +69,20 @@ metrics! {
     entries_compacted,
     /// Splits that peers of this store have applied.
     regions_split,
+    /// Snapshots made for others.
+    snapshots_generated,
+    /// Snapshots that were begun and given up, because nobody wanted them any more or the disk failed.
+    snapshots_cancelled,
+    /// Snapshots received that were not whole.
+    snapshots_damaged,
+    /// Snapshots received that were of no use here.
+    snapshots_refused,
+    /// Snapshots restored.
+    snapshots_restored,
+    /// Peers made because a message came for them.
+    peers_created,
+    /// Such peers that a split has initialised.
+    peers_adopted,
     /// Times a peer of this store became leader.
     elections_won,
 }

@@ -13,12 +13,12 @@ use storage::Engine;
 
 use crate::{
     batch::{Ready, Router, Taken},
-    config::Config,
     env::{SchedulerLink, Transport},
     error::Result,
     log_writer::{LogWriter, PersistTask},
-    message::{ApplyTask, PeerMessage},
-    peer::{Effects, Peer, SplitQuestion},
+    message::{ApplyWork, PeerMessage, StoreMessage},
+    peer::{Effects, Peer, PeerContext, SplitQuestion},
+    store::StoreMachine,
     worker::Task,
 };
 
@@ -31,12 +31,17 @@ pub enum PersistRoute<E: Engine, T: Transport> {
 }
 
 /// The stages behind the raft stage.
-#[derive(Clone)]
-pub struct Downstream {
+pub struct Downstream<E: Engine> {
     /// The apply workers' queues; a region always goes to the same one.
-    pub apply: Vec<Sender<ApplyTask>>,
+    pub apply: Vec<Sender<ApplyWork>>,
     /// The queue of the background workers.
-    pub background: Sender<Task>,
+    pub background: Sender<Task<E::Snapshot>>,
+}
+
+impl<E: Engine> Clone for Downstream<E> {
+    fn clone(&self) -> Self {
+        Downstream { apply: self.apply.clone(), background: self.background.clone() }
+    }
 }
 
 /// What a round came to.
@@ -50,31 +55,29 @@ pub enum Round {
 
 /// See the module.
 pub struct RaftPoller<E: Engine, T: Transport> {
+    context: Arc<PeerContext<E>>,
     router: Router<E>,
     ready: Receiver<Ready<E>>,
     transport: T,
     persist: PersistRoute<E, T>,
-    downstream: Downstream,
+    downstream: Downstream<E>,
     scheduler: Arc<dyn SchedulerLink>,
-    max_regions: usize,
-    max_messages: usize,
     write_tasks: Vec<PersistTask>,
 }
 
 impl<E: Engine, T: Transport> RaftPoller<E, T> {
     /// A poller that takes mailboxes from `ready`.
     pub fn new(
-        config: &Config,
+        context: Arc<PeerContext<E>>,
         router: Router<E>,
         ready: Receiver<Ready<E>>,
         transport: T,
         persist: PersistRoute<E, T>,
-        downstream: Downstream,
+        downstream: Downstream<E>,
         scheduler: Arc<dyn SchedulerLink>,
     ) -> Self {
-        let (max_regions, max_messages) = (config.regions_per_round, config.messages_per_round);
         let write_tasks = Vec::new();
-        RaftPoller { router, ready, transport, persist, downstream, scheduler, max_regions, max_messages, write_tasks }
+        RaftPoller { context, router, ready, transport, persist, downstream, scheduler, write_tasks }
     }
 
     /// Where the ready mailboxes come from, for the driver to wait on.
@@ -105,7 +108,7 @@ impl<E: Engine, T: Transport> RaftPoller<E, T> {
                 }
                 Ready::Store(mailbox) => {
                     let Some(mut taken) = mailbox.take() else { continue };
-                    self.handle_store(&mut taken);
+                    self.handle_store(&mut taken)?;
                     if taken.mailbox.release(taken.machine) {
                         released.push(Ready::Store(taken.mailbox));
                     }
@@ -119,7 +122,7 @@ impl<E: Engine, T: Transport> RaftPoller<E, T> {
                 }
             }
             handled += 1;
-            if handled < max_regions.min(self.max_regions) {
+            if handled < max_regions.min(self.context.config.regions_per_round) {
                 next = self.ready.try_recv().ok();
             }
         }
@@ -127,14 +130,19 @@ impl<E: Engine, T: Transport> RaftPoller<E, T> {
         Ok(Round::Handled(handled))
     }
 
-    fn handle_store(&mut self, taken: &mut Taken<crate::store::StoreMachine, crate::message::StoreMessage>) {
+    fn handle_store(&mut self, taken: &mut Taken<StoreMachine, StoreMessage>) -> Result<()> {
         if taken.mailbox.take_tick() {
-            taken.machine.on_tick(self.router.region_ids().len());
+            let collect_snapshots = taken.machine.on_tick(self.router.region_ids().len());
+            if collect_snapshots {
+                // A worker that has stopped after an error has told the driver.
+                let _ = self.downstream.background.send(Task::CollectSnapshots);
+            }
         }
-        for _ in 0..self.max_messages {
+        for _ in 0..self.context.config.messages_per_round {
             let Some(message) = taken.mailbox.pop() else { break };
-            taken.machine.on_message(message, &self.router);
+            taken.machine.on_message(message, &self.router, &self.context)?;
         }
+        Ok(())
     }
 
     fn handle_peer(&mut self, taken: &mut Taken<Peer<E>, PeerMessage<E::Snapshot>>) -> Result<()> {
@@ -142,7 +150,7 @@ impl<E: Engine, T: Transport> RaftPoller<E, T> {
         if taken.mailbox.take_tick() {
             taken.machine.on_tick(&mut effects);
         }
-        for _ in 0..self.max_messages {
+        for _ in 0..self.context.config.messages_per_round {
             let Some(message) = taken.mailbox.pop() else { break };
             taken.machine.on_message(message, &mut effects)?;
         }
@@ -157,7 +165,7 @@ impl<E: Engine, T: Transport> RaftPoller<E, T> {
             self.transport.send(message);
         }
         for task in effects.apply {
-            let worker = task.region_id as usize % self.downstream.apply.len();
+            let worker = task.region_id() as usize % self.downstream.apply.len();
             // A worker that has stopped after an error has told the driver; nothing can be applied any more.
             let _ = self.downstream.apply[worker].send(task);
         }
@@ -189,6 +197,11 @@ impl<E: Engine, T: Transport> RaftPoller<E, T> {
         }
         for peer in effects.created {
             self.router.start(peer);
+        }
+        for (region, campaign) in effects.adopted {
+            let (region_id, region) = (region.id, Box::new(region));
+            // An uninitialised peer stays until it is initialised.
+            let _ = self.router.report(region_id, PeerMessage::SplitOff { region, campaign });
         }
         for status in effects.statuses {
             self.router.publish(status);

@@ -5,6 +5,7 @@
 //! DATA/KIND     one line: format version, kind of store, `creating` or `complete`, and whose it is once that is known
 //! DATA/kv       key-value engine
 //! DATA/raft     raft logs and raft state (not in a standalone store)
+//! DATA/snap     files of snapshots (not in a standalone store); it may be missing
 //! ```
 //!
 //! `KIND` is written before the engines are made (`creating`) and again once all of them exist (`complete`), each time as a

@@ -20,6 +20,12 @@ fn three_stores_hold_every_rule_for_two_hundred_seeds() {
     assert!(totals.crashes > 200, "{totals:?}");
     assert!(totals.lost > 200 * 10, "{totals:?}");
     assert!(totals.background_tasks > 200 * 10, "logs have to be compacted: {totals:?}");
+    let snapshots = totals.snapshots;
+    assert!(snapshots.sent > 100 && snapshots.restored > 50, "stores have to fall behind their logs: {totals:?}");
+    assert!(snapshots.failed > 10 && snapshots.damaged > 0, "transfers have to fail: {totals:?}");
+    assert!(snapshots.cancelled > 0 && snapshots.refused > 0, "snapshots have to come too late: {totals:?}");
+    assert!(snapshots.interrupted > 0, "stores have to crash while they restore one: {totals:?}");
+    assert!(snapshots.created > 20 && snapshots.adopted > 0, "stores have to miss splits: {totals:?}");
 }
 
 #[test]

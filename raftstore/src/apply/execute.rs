@@ -20,6 +20,7 @@ impl<E: Engine> ApplyWorker<E> {
     ///
     /// The outer error is fatal; the inner one is the outcome of the entry, the same on all replicas: it has changed nothing.
     pub(super) fn execute(&mut self, region: &mut ApplyRegion, entry: &Entry) -> Result<Result<Outcome>> {
+        region.term = Some(entry.term);
         if entry.data.is_empty() {
             return Ok(Ok(Outcome::Written(Vec::new()))); // a new leader's own entry
         }

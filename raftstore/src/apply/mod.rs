@@ -8,11 +8,12 @@
 
 mod admin;
 mod execute;
+mod snapshot;
 mod split;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use prost::Message;
 use proto::{
     metapb::Region,
@@ -26,10 +27,11 @@ use crate::{
     command::{AdminCallback, WriteCallback},
     error::{Error, Result},
     keys,
-    message::{Applied, ApplyResult, ApplyTask, PeerMessage, Waiting},
+    message::{Applied, ApplyResult, ApplyTask, ApplyWork, PeerMessage, Waiting},
     metrics::Metrics,
     peer_storage::read,
     split::Growth,
+    worker::Task,
 };
 
 /// Tasks that are taken into one round, so that clients do not wait for an endless batch.
@@ -44,6 +46,8 @@ struct ApplyRegion {
     growth: Growth,
     /// What was split off the region last, for clients that ask with an epoch from before.
     split_off: Vec<Region>,
+    /// Term of the last entry that was applied since the region was loaded.
+    term: Option<u64>,
     changed: bool,
 }
 
@@ -65,7 +69,8 @@ enum Answer {
 pub struct ApplyWorker<E: Engine> {
     kv: E,
     router: Router<E>,
-    tasks: Receiver<ApplyTask>,
+    tasks: Receiver<ApplyWork>,
+    background: Sender<Task<E::Snapshot>>,
     regions: BTreeMap<u64, ApplyRegion>,
     batch: WriteBatch,
     /// The batch holds something that the raft log cannot bring back: it has to be synced.
@@ -76,14 +81,14 @@ pub struct ApplyWorker<E: Engine> {
 
 impl<E: Engine> ApplyWorker<E> {
     /// A worker that takes its tasks from `tasks`.
-    pub fn new(kv: E, router: Router<E>, tasks: Receiver<ApplyTask>) -> Self {
+    pub fn new(kv: E, router: Router<E>, tasks: Receiver<ApplyWork>, background: Sender<Task<E::Snapshot>>) -> Self {
         let metrics = router.metrics().clone();
         let (regions, batch, answers) = (BTreeMap::new(), WriteBatch::new(), Vec::new());
-        ApplyWorker { kv, router, tasks, regions, batch, must_sync: false, answers, metrics }
+        ApplyWorker { kv, router, tasks, background, regions, batch, must_sync: false, answers, metrics }
     }
 
     /// Where the worker's tasks come from, for the driver to wait on.
-    pub fn tasks(&self) -> &Receiver<ApplyTask> {
+    pub fn tasks(&self) -> &Receiver<ApplyWork> {
         &self.tasks
     }
 
@@ -99,17 +104,28 @@ impl<E: Engine> ApplyWorker<E> {
     }
 
     /// A round that starts with a task the driver has already received.
-    pub fn round_from(&mut self, first: ApplyTask) -> Result<usize> {
-        self.apply(first)?;
+    pub fn round_from(&mut self, first: ApplyWork) -> Result<usize> {
+        self.work(first)?;
         let mut count = 1;
         while count < TASKS_PER_ROUND {
             let Ok(task) = self.tasks.try_recv() else { break };
-            self.apply(task)?;
+            self.work(task)?;
             count += 1;
         }
         self.flush()?;
         self.report();
         Ok(count)
+    }
+
+    fn work(&mut self, work: ApplyWork) -> Result<()> {
+        match work {
+            ApplyWork::Entries(task) => self.apply(task),
+            ApplyWork::Snapshot(request) => self.start_snapshot(request),
+            ApplyWork::Reload(region_id) => {
+                self.regions.remove(&region_id);
+                Ok(())
+            }
+        }
     }
 
     fn apply(&mut self, task: ApplyTask) -> Result<()> {
@@ -134,6 +150,7 @@ impl<E: Engine> ApplyWorker<E> {
             results: Vec::new(),
             growth: Growth::default(),
             split_off: Vec::new(),
+            term: None,
             changed: false,
         })
     }

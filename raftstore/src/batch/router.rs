@@ -220,6 +220,13 @@ impl<E: Engine> Router<E> {
         Ok(())
     }
 
+    /// Tells a region how sending a snapshot to one of its peers went. Has to be called once for each snapshot that was handed to
+    /// the transport.
+    pub fn snapshot_status(&self, region_id: u64, to_peer: u64, ok: bool) {
+        // A region that is gone meanwhile no longer cares.
+        let _ = self.report(region_id, PeerMessage::SnapshotStatus { to_peer, ok });
+    }
+
     /// Tells all regions that messages to a store were lost.
     pub fn unreachable(&self, store_id: u64) {
         for mailbox in self.all_mailboxes() {

@@ -6,106 +6,65 @@
 //!
 //! | file | what it decides |
 //! |---|---|
+//! | `context.rs` | what peers share; [`Effects`] |
+//! | `create.rs` | how a peer comes into being |
 //! | `propose.rs` | which writes may become log entries, and how waiting ones are joined |
 //! | `admin.rs` | which admin commands may become log entries |
 //! | `log_gc.rs` | when the log is compacted |
 //! | `read.rs` | when a read may be answered, and from which snapshot |
+//! | `snapshot.rs` | how snapshots are made and restored |
 //! | `ready.rs` | what a `Ready` of raft-core turns into |
 //! | `split.rs` | when and how the region is split |
 //! | `ticks.rs` | what happens from time to time |
 
 mod admin;
+mod context;
+mod create;
 mod log_gc;
 pub(crate) mod propose;
 mod read;
 mod ready;
+mod snapshot;
 mod split;
 mod status;
 mod ticks;
 
-use std::{collections::VecDeque, sync::Arc};
-
-use proto::{
-    metapb,
-    raft_serverpb::{RaftMessage, RegionLocalState},
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
 };
+
+use proto::{eraftpb, metapb, raft_serverpb::RaftMessage};
 use raft_core::{RawNode, Role};
-use slog::{Logger, debug, o};
+use slog::{Logger, debug};
 use storage::Engine;
 
+pub use context::{Effects, PeerContext};
+pub(crate) use ready::is_initial;
 pub use split::SplitQuestion;
 pub use status::PeerStatus;
 pub use ticks::PeerTick;
 
-use self::{log_gc::LogGc, propose::WaitingWrites, read::ReadQueue, split::Splits, ticks::Ticks};
+use self::{
+    log_gc::LogGc,
+    propose::WaitingWrites,
+    read::ReadQueue,
+    snapshot::{Arriving, Restoring, snapshot_id},
+    split::Splits,
+    ticks::Ticks,
+};
 use crate::{
     command::RequestHeader,
-    config::Config,
-    env::Engines,
     epoch::{ChangesInFlight, EpochRule},
     error::{Error, Result},
-    log_writer::PersistTask,
-    message::{Applied, ApplyResult, ApplyTask, PeerMessage, Proposal},
-    metrics::Metrics,
+    message::{Applied, ApplyResult, PeerMessage, Proposal},
     peer_storage::PeerStorage,
     region,
-    store::SharedMeta,
-    worker::Task,
+    snapshot::InUse,
 };
 
-/// What a peer wants done, collected over one round.
-pub struct Effects<E: Engine> {
-    /// Messages that may leave before anything is on disk.
-    pub messages: Vec<RaftMessage>,
-    /// What has to be made durable, in order.
-    pub persist: Vec<PersistTask>,
-    /// What has to be applied, in order.
-    pub apply: Vec<ApplyTask>,
-    /// What has to be done in the background.
-    pub tasks: Vec<Task>,
-    /// Reports to the scheduler.
-    pub heartbeats: Vec<proto::pdpb::RegionHeartbeatRequest>,
-    /// Splits for the scheduler to know, each with all its parts.
-    pub splits: Vec<Vec<metapb::Region>>,
-    /// Questions to the scheduler.
-    pub questions: Vec<SplitQuestion>,
-    /// New peers of this store.
-    pub created: Vec<Box<Peer<E>>>,
-    /// What people may see of the peer.
-    pub statuses: Vec<PeerStatus>,
-}
-
-impl<E: Engine> Default for Effects<E> {
-    fn default() -> Self {
-        Effects {
-            messages: Vec::new(),
-            persist: Vec::new(),
-            apply: Vec::new(),
-            tasks: Vec::new(),
-            heartbeats: Vec::new(),
-            splits: Vec::new(),
-            questions: Vec::new(),
-            created: Vec::new(),
-            statuses: Vec::new(),
-        }
-    }
-}
-
-/// What all peers of a store share.
-pub struct PeerContext<E: Engine> {
-    /// Id of the store.
-    pub store_id: u64,
-    /// The store's engines.
-    pub engines: Engines<E>,
-    /// Settings.
-    pub config: Arc<Config>,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
-    /// The regions of the store.
-    pub meta: Arc<SharedMeta>,
-    /// The store's logger.
-    pub logger: Logger,
-}
+/// Senders outside of the region that are remembered.
+const MAX_STRANGERS: usize = 16;
 
 /// One replica of one region.
 pub struct Peer<E: Engine> {
@@ -114,6 +73,8 @@ pub struct Peer<E: Engine> {
     peer: metapb::Peer,
     /// The region as of the last applied entry this peer was told of.
     region: Arc<metapb::Region>,
+    /// Peers that have written to this one and are not in the region as it knows it, so that they can be answered.
+    strangers: BTreeMap<u64, metapb::Peer>,
     node: RawNode<PeerStorage<E>>,
     role: Role,
     leader_id: u64,
@@ -131,49 +92,20 @@ pub struct Peer<E: Engine> {
     persisted_ready: u64,
     /// All entries up to here are applied.
     applied: u64,
+    /// All entries up to here are with the apply worker, or applied.
+    handed_to_apply: u64,
+    /// A received snapshot whose files are being read through.
+    checking: Option<InUse>,
+    /// What raft-core has taken in and not handed out yet.
+    arriving: Option<Arriving>,
+    /// What has replaced the log and not all of the rest yet.
+    restoring: Option<Restoring>,
     ticks: Ticks,
     /// The tick at which the last crowd is forgotten.
     crowded_until: u64,
 }
 
 impl<E: Engine> Peer<E> {
-    /// Loads a peer from what the engines hold about its region.
-    ///
-    /// # Errors
-    /// [`Error::Corrupted`] if the records contradict each other; the engine's errors.
-    pub fn load(context: Arc<PeerContext<E>>, state: RegionLocalState) -> Result<Self> {
-        let region = state.region.ok_or_else(|| Error::Corrupted("a region state holds no region".to_owned()))?;
-        let peer = *region::peer_on_store(&region, context.store_id).ok_or_else(|| {
-            Error::Corrupted(format!("region {} has no peer on store {}", region.id, context.store_id))
-        })?;
-        let logger = context.logger.new(o!("region" => region.id, "peer" => peer.id));
-        let storage = PeerStorage::load(&context, &region)?;
-        let applied = storage.applied_index();
-        let config = raft_config(&context.config, peer.id, applied);
-        let node = RawNode::new(&config, storage, &logger)?;
-        Ok(Peer {
-            logger,
-            role: node.raft.role(),
-            leader_id: 0,
-            term: node.raft.term(),
-            ticks: Ticks::new(region.id),
-            region: Arc::new(region),
-            peer,
-            node,
-            writes: WaitingWrites::default(),
-            proposals: VecDeque::new(),
-            changes: ChangesInFlight::default(),
-            reads: ReadQueue::default(),
-            log_gc: LogGc::default(),
-            splits: Splits::default(),
-            last_ready: 0,
-            persisted_ready: 0,
-            applied,
-            crowded_until: 0,
-            context,
-        })
-    }
-
     /// Id of the region.
     pub fn region_id(&self) -> u64 {
         self.region.id
@@ -209,7 +141,8 @@ impl<E: Engine> Peer<E> {
     /// Those of the engines; they are fatal for the store.
     pub fn on_message(&mut self, message: PeerMessage<E::Snapshot>, effects: &mut Effects<E>) -> Result<()> {
         match message {
-            PeerMessage::Raft(message) => self.on_raft_message(*message),
+            PeerMessage::Raft(_) if self.is_out_of_order() => self.context.metrics.messages_dropped.inc(),
+            PeerMessage::Raft(message) => self.on_raft_message(*message, effects),
             PeerMessage::Write(command) => self.on_write(command),
             PeerMessage::Read(command) => self.on_read(command),
             PeerMessage::Admin(command) => self.on_admin(*command, effects),
@@ -218,6 +151,11 @@ impl<E: Engine> Peer<E> {
             PeerMessage::LogDeleted { to } => self.on_log_deleted(to, effects),
             PeerMessage::SplitChecked(checked) => self.on_split_checked(checked, effects),
             PeerMessage::SplitIds { question, ids } => self.on_split_ids(question, ids),
+            PeerMessage::SplitOff { region, campaign } => self.on_split_off(*region, campaign),
+            PeerMessage::SnapshotGenerated { ticket, snapshot } => self.on_snapshot_generated(&ticket, snapshot),
+            PeerMessage::SnapshotChecked { message, ok } => self.on_snapshot_checked(*message, ok),
+            PeerMessage::SnapshotRestored { id, ok } => self.on_snapshot_restored(id, ok, effects),
+            PeerMessage::SnapshotStatus { to_peer, ok } => self.on_snapshot_status(to_peer, ok),
             PeerMessage::Unreachable { store_id } => {
                 if let Some(peer) = region::peer_on_store(&self.region, store_id) {
                     self.node.report_unreachable(peer.id);
@@ -227,9 +165,9 @@ impl<E: Engine> Peer<E> {
         Ok(())
     }
 
-    fn on_raft_message(&mut self, message: RaftMessage) {
+    fn on_raft_message(&mut self, message: RaftMessage, effects: &mut Effects<E>) {
         let to = message.to_peer.as_ref().map_or(0, |p| p.id);
-        let Some(inner) = message.message else {
+        let Some(inner) = &message.message else {
             debug!(self.logger, "dropped an empty raft message");
             return self.context.metrics.messages_dropped.inc();
         };
@@ -238,7 +176,28 @@ impl<E: Engine> Peer<E> {
             return self.context.metrics.messages_dropped.inc();
         }
         self.context.metrics.messages_received.inc();
-        if let Err(error) = self.node.step(inner) {
+        self.remember_sender(&message);
+        match (snapshot_id(&message), message.message) {
+            (Some(id), Some(inner)) => {
+                let message = RaftMessage { message: Some(inner), ..message };
+                self.on_snapshot_message(message, id, effects);
+            }
+            (None, Some(inner)) => self.step(inner),
+            (_, None) => {}
+        }
+    }
+
+    /// Remembers a sender that is not in the region as this peer knows it. All of them are in the region as somebody knows it.
+    fn remember_sender(&mut self, message: &RaftMessage) {
+        let Some(from) = message.from_peer.filter(|from| !self.region.peers.contains(from)) else { return };
+        if self.strangers.len() >= MAX_STRANGERS {
+            self.strangers.clear();
+        }
+        self.strangers.insert(from.id, from);
+    }
+
+    fn step(&mut self, message: eraftpb::Message) {
+        if let Err(error) = self.node.step(message) {
             debug!(self.logger, "raft refused a message"; "error" => %error);
         }
     }
@@ -251,7 +210,7 @@ impl<E: Engine> Peer<E> {
         for result in applied.results {
             match result {
                 ApplyResult::LogCompacted(truncated) => self.on_log_compacted(truncated, effects),
-                ApplyResult::Split(parts) => self.on_split_applied(parts, effects)?,
+                ApplyResult::Split { parts, skipped } => self.on_split_applied(parts, &skipped, effects)?,
             }
         }
         self.changes.applied_to(applied.index);
@@ -268,13 +227,14 @@ impl<E: Engine> Peer<E> {
             self.last_ready
         );
         self.persisted_ready = self.persisted_ready.max(ready);
-        self.node.on_persisted(ready);
+        self.node.on_persisted(self.persisted_for_raft());
     }
 
     /// One tick of the raft clock.
     pub fn on_tick(&mut self, effects: &mut Effects<E>) {
         for tick in self.ticks.advance(&self.context.config) {
             match tick {
+                PeerTick::Raft if self.is_out_of_order() => {}
                 PeerTick::Raft => {
                     self.node.tick();
                     self.node.mut_store().on_tick();
@@ -297,9 +257,11 @@ impl<E: Engine> Peer<E> {
         self.note_crowd();
         self.propose_waiting_writes();
         self.start_read_round();
-        while self.node.has_ready() {
+        while self.may_take_ready() {
             self.handle_ready(effects)?;
         }
+        self.continue_restore(effects);
+        self.request_snapshot(effects);
         self.answer_reads()
     }
 
@@ -329,6 +291,9 @@ impl<E: Engine> Peer<E> {
                 return Err(Error::MismatchPeerId { region_id: self.region.id, request, actual });
             }
         }
+        if !self.is_initialized() {
+            return Err(Error::RegionNotFound { region_id: self.region.id });
+        }
         if !self.is_leader() {
             return Err(self.not_leader());
         }
@@ -345,24 +310,5 @@ impl<E: Engine> Peer<E> {
     fn not_leader(&self) -> Error {
         let leader = self.region.peers.iter().find(|p| p.id == self.leader_id && p.id != self.peer.id);
         Error::NotLeader { region_id: self.region.id, leader: leader.copied().map(Box::new) }
-    }
-}
-
-/// Settings of one peer's raft-core. Its seed differs from peer to peer, so that their elections do not collide for ever.
-fn raft_config(config: &Config, peer_id: u64, applied: u64) -> raft_core::Config {
-    raft_core::Config {
-        id: peer_id,
-        election_tick: config.election_ticks,
-        heartbeat_tick: config.heartbeat_ticks,
-        applied,
-        max_size_per_msg: config.max_message_bytes,
-        max_inflight_msgs: config.max_inflight_messages,
-        max_inflight_bytes: config.max_inflight_bytes,
-        max_uncommitted_size: config.max_uncommitted_bytes,
-        skip_commit_broadcast: true,
-        pre_vote: true,
-        check_quorum: true,
-        seed: config.seed ^ peer_id.wrapping_mul(0x9e37_79b9_7f4a_7c15),
-        ..Default::default()
     }
 }

@@ -205,21 +205,38 @@ impl<E: Engine> Peer<E> {
         }
     }
 
-    /// A split was applied; the state of all parts is on disk.
-    pub(super) fn on_split_applied(&mut self, parts: Vec<Region>, effects: &mut Effects<E>) -> Result<()> {
+    /// What is remembered of the range that the region had: a snapshot has replaced it.
+    pub(super) fn forget_splits(&mut self) {
+        self.abandon_splits();
+        self.splits.size.reset();
+        self.splits.last_parts.clear();
+    }
+
+    /// A split was applied; the state of all parts is on disk, but for those that were skipped: they are here in another way.
+    pub(super) fn on_split_applied(
+        &mut self,
+        parts: Vec<Region>,
+        skipped: &[u64],
+        effects: &mut Effects<E>,
+    ) -> Result<()> {
         // lab:begin 3B split::on_split_applied  hint="five places know a region: which of them have to learn of the new ones, and in which order?"
         let own = parts.iter().find(|part| part.id == self.region.id);
         let own = own.expect("invariant S-SPLIT-IDS: one part keeps the id of the region").clone();
         info!(self.logger, "split"; "parts" => parts.len(), "version" => own.region_epoch.unwrap_or_default().version);
         self.context.metrics.regions_split.inc();
         self.region = Arc::new(own);
-        self.context.meta.lock().split(&parts);
-        for part in parts.iter().filter(|part| part.id != self.region.id) {
+        let made = |part: &&Region| part.id != self.region.id && !skipped.contains(&part.id);
+        let uninitialized = self.context.meta.lock().split(parts.iter().filter(|part| !skipped.contains(&part.id)));
+        for part in parts.iter().filter(made) {
+            if uninitialized.contains(&part.id) {
+                effects.adopted.push((part.clone(), self.is_leader()));
+                continue;
+            }
             let state = PeerState::Normal as i32;
             let state = RegionLocalState { state, region: Some(part.clone()), ..Default::default() };
             let mut peer = Peer::load(self.context.clone(), state)?;
             if self.is_leader() {
-                peer.node.campaign()?;
+                peer.campaign();
             }
             effects.created.push(Box::new(peer));
         }

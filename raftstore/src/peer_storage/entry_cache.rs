@@ -83,6 +83,12 @@ impl EntryCache {
         self.entries.shrink_to_fit();
     }
 
+    /// Drops all entries.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes = 0;
+    }
+
     /// Drops the entries up to `index`.
     pub(super) fn evict_to(&mut self, index: u64) {
         while self.first_index().is_some_and(|first| first <= index) {

@@ -7,6 +7,7 @@
 //! Keeps R-ORDER: truncated ≤ applied ≤ last, checked when the peer is loaded.
 
 mod entry_cache;
+mod generation;
 
 use std::ops::Range;
 
@@ -17,15 +18,17 @@ use proto::{
     metapb::{PeerRole, Region},
     raft_serverpb::{RaftApplyState, RaftLocalState, RaftTruncatedState},
 };
-use raft_core::{RaftState, Storage};
+use raft_core::{RaftState, Storage, entry_size};
 use storage::{Cf, Cursor, Engine, Reader};
 
-use self::entry_cache::EntryCache;
+use self::{entry_cache::EntryCache, generation::Generation};
 use crate::{
     error::{Error, Result},
     keys,
     peer::PeerContext,
     region::{INITIAL_INDEX, INITIAL_TERM},
+    snapshot::SnapshotId,
+    worker::Ticket,
 };
 
 /// See the module.
@@ -38,6 +41,9 @@ pub struct PeerStorage<E: Engine> {
     last_term: u64,
     applied: u64,
     cache: EntryCache,
+    /// About how many bytes the log has, as far as it was written since the last start.
+    log_bytes: u64,
+    generation: Generation,
 }
 
 impl<E: Engine> PeerStorage<E> {
@@ -50,7 +56,7 @@ impl<E: Engine> PeerStorage<E> {
             .ok_or_else(|| Error::Corrupted(format!("region {} has no apply state", region.id)))?;
         let truncated = apply.truncated_state.unwrap_or_default();
         let raft_state = read(&context.engines.raft, Cf::Default, &keys::raft_state(region.id))?;
-        let mut raft_state: RaftLocalState = raft_state.unwrap_or_else(initial_raft_state);
+        let mut raft_state = initial_raft_state(raft_state);
         let last = raft_state.last_index;
         if !(truncated.index <= apply.applied_index && apply.applied_index <= last) {
             return Err(Error::Corrupted(format!(
@@ -70,12 +76,37 @@ impl<E: Engine> PeerStorage<E> {
             last_term: 0,
             applied: apply.applied_index,
             cache: EntryCache::new(context.config.entry_cache_bytes),
+            log_bytes: 0,
+            generation: Generation::default(),
         };
         storage.last_term = match storage.truncated.index == last {
             true => storage.truncated.term,
             false => storage.read_entry(last)?.term,
         };
         Ok(storage)
+    }
+
+    /// The state of a region that this store knows nothing of: an empty log. Term and vote are those of the last peer of the region
+    /// here that had no more than this.
+    ///
+    /// # Errors
+    /// [`Error::Corrupted`] if the record does not decode; the engine's errors.
+    pub fn uninitialized(context: &PeerContext<E>, region_id: u64) -> Result<Self> {
+        let found: Option<RaftLocalState> = read(&context.engines.raft, Cf::Default, &keys::raft_state(region_id))?;
+        let hard_state = found.and_then(|state| state.hard_state).unwrap_or_default();
+        let hard_state = Some(HardState { commit: 0, ..hard_state });
+        Ok(PeerStorage {
+            raft: context.engines.raft.clone(),
+            region_id,
+            conf_state: ConfState::default(),
+            raft_state: RaftLocalState { hard_state, last_index: 0 },
+            truncated: RaftTruncatedState::default(),
+            last_term: 0,
+            applied: 0,
+            cache: EntryCache::new(context.config.entry_cache_bytes),
+            log_bytes: 0,
+            generation: Generation::default(),
+        })
     }
 
     /// All entries up to here are applied, as the peer was last told.
@@ -111,6 +142,7 @@ impl<E: Engine> PeerStorage<E> {
         let stale = last.index + 1..self.raft_state.last_index + 1;
         self.raft_state.last_index = last.index;
         self.last_term = last.term;
+        self.log_bytes += entries.iter().map(entry_size).sum::<u64>();
         self.cache.append(entries);
         stale
         // lab:end
@@ -126,8 +158,48 @@ impl<E: Engine> PeerStorage<E> {
             self.truncated.index,
             self.applied
         );
+        let last = self.raft_state.last_index;
+        let (before, after) = (last - self.truncated.index, last - truncated.index);
+        self.log_bytes = self.log_bytes * after / before.max(1);
         self.truncated = truncated;
         self.cache.evict_to(truncated.index);
+        self.generation.compacted(truncated.index);
+    }
+
+    /// About how many bytes the log has, as far as it was written since the last start.
+    pub fn log_bytes(&self) -> u64 {
+        self.log_bytes
+    }
+
+    /// Takes up raft-core's wish for a snapshot, if there is one.
+    pub fn take_up_generation(&mut self) -> Option<Ticket> {
+        self.generation.take_up()
+    }
+
+    /// What became of that wish.
+    pub fn generated(&mut self, ticket: &Ticket, snapshot: Option<Box<Snapshot>>) {
+        self.generation.made(ticket, snapshot);
+    }
+
+    /// Nobody wants a snapshot of this region any more.
+    pub fn cancel_generation(&mut self) {
+        self.generation.cancel();
+    }
+
+    /// A snapshot is about to replace the log. What is applied and truncated stays as it is until it has replaced the data, too;
+    /// until then raft-core reads nothing of this log.
+    pub fn begin_restore(&mut self, id: SnapshotId) {
+        self.raft_state.last_index = id.index;
+        self.last_term = id.term;
+        self.log_bytes = 0;
+        self.cache.clear();
+        self.generation.cancel();
+    }
+
+    /// The snapshot has replaced the data.
+    pub fn finish_restore(&mut self, id: SnapshotId) {
+        self.truncated = RaftTruncatedState { index: id.index, term: id.term };
+        self.applied = id.index;
     }
 
     /// Lets the cache of an idle region go: entries that are applied and were not asked for since the last tick.
@@ -219,9 +291,8 @@ impl<E: Engine> Storage for PeerStorage<E> {
         Ok(self.raft_state.last_index)
     }
 
-    /// Logs are not compacted yet, so no follower can be too far behind for the log.
-    fn snapshot(&self, _request_index: u64, _to: u64) -> raft_core::Result<Snapshot> {
-        Err(raft_core::Error::SnapshotTemporarilyUnavailable)
+    fn snapshot(&self, request_index: u64, _to: u64) -> raft_core::Result<Snapshot> {
+        self.generation.ask(request_index).ok_or(raft_core::Error::SnapshotTemporarilyUnavailable)
     }
 }
 
@@ -229,14 +300,20 @@ fn to_raft_error(error: Error) -> raft_core::Error {
     raft_core::Error::Storage(Box::new(error))
 }
 
-/// Raft state of a region that was made without one: its log is taken for committed up to the initial index.
-fn initial_raft_state() -> RaftLocalState {
-    let hard_state = HardState { term: INITIAL_TERM, vote: 0, commit: INITIAL_INDEX };
+/// Raft state of a region whose records were made without one, by bootstrap or split: its log is taken for committed up to the initial
+/// index. If an uninitialised peer was here before, its term and vote stand: it has told others of them.
+fn initial_raft_state(found: Option<RaftLocalState>) -> RaftLocalState {
+    let before = match found {
+        Some(state) if state.last_index > 0 => return state,
+        found => found.and_then(|state| state.hard_state).unwrap_or_default(),
+    };
+    let vote = if before.term >= INITIAL_TERM { before.vote } else { 0 };
+    let hard_state = HardState { term: before.term.max(INITIAL_TERM), vote, commit: INITIAL_INDEX };
     RaftLocalState { hard_state: Some(hard_state), last_index: INITIAL_INDEX }
 }
 
 /// The members of a region as raft-core knows them.
-fn conf_state(region: &Region) -> ConfState {
+pub(crate) fn conf_state(region: &Region) -> ConfState {
     let with_role = |role: PeerRole| region.peers.iter().filter(move |p| p.role() == role).map(|p| p.id).collect();
     ConfState { voters: with_role(PeerRole::Voter), learners: with_role(PeerRole::Learner), ..Default::default() }
 }

@@ -1,20 +1,31 @@
-//! The files of snapshots: what a replica gets when the log does not reach back far enough for it.
+//! Snapshots: how a replica catches up when the log does not reach back far enough.
 //!
-//! A snapshot is one file a column family, with size and checksum, and a meta file. Files are written under temporary names, synced
-//! and renamed, the meta file last, so that a crash leaves a whole snapshot or none (invariant SNAP-WHOLE). Whoever reads a file to its
-//! end has verified it. Owner: shared; the disk is behind a trait.
+//! ```text
+//! leader                                                            follower
+//! raft-core asks ─→ apply stage: engine snapshot, behind all
+//!                   that waits to be applied
+//!               ─→ worker: one file a column family, meta last
+//! MsgSnapshot   ─→ transport: the message and the files        ─→  files complete and verified, then the message
+//!                                                                  peer: accepts it, reserves the range
+//!                                                                  log writer: kv {Applying, copy of the raft state} synced,
+//!                                                                              then the raft log is cleared, synced
+//!                                                                  worker: data replaced, then kv {Normal, copy removed} synced
+//! ```
+//!
+//! Keeps R-SNAP-ONE: a peer restores one snapshot at a time, and it is over exactly once; S-SNAP-RANGE: a snapshot is accepted
+//! only if its region has this peer as a member and overlaps no other region of the store.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `dir.rs` | what is asked of a folder and its files; `mem.rs` one in memory that can crash |
 //! | `store.rs` | the files of a store's snapshots: which there are, which may go |
 //! | `write.rs`, `read.rs` | writing a snapshot's files (generated or received), reading them |
-//!
-//! Simplified for now: nothing makes or restores a snapshot yet.
+//! | `recover.rs` | what a start makes of a snapshot that was being restored |
 
 mod dir;
 mod mem;
 mod read;
+pub(crate) mod recover;
 mod store;
 #[cfg(test)]
 mod tests;

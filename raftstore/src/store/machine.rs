@@ -4,61 +4,52 @@
 
 use std::sync::Arc;
 
-use proto::{eraftpb::MessageType, pdpb::StoreStats, raft_serverpb::RaftMessage};
-use slog::{Logger, debug};
+use proto::pdpb::StoreStats;
 use storage::Engine;
 
-use crate::{batch::Router, env::SchedulerLink, message::StoreMessage};
+use super::create;
+use crate::{
+    batch::Router, config::Config, env::SchedulerLink, error::Result, message::StoreMessage, peer::PeerContext,
+};
 
 /// See the module.
 pub struct StoreMachine {
     store_id: u64,
     heartbeat_ticks: u64,
+    snapshot_gc_ticks: u64,
     ticks: u64,
     scheduler: Arc<dyn SchedulerLink>,
-    logger: Logger,
 }
 
 impl StoreMachine {
-    /// The machine of a store that reports to the scheduler every `heartbeat_ticks`, and at its first tick.
-    pub fn new(store_id: u64, heartbeat_ticks: u64, scheduler: Arc<dyn SchedulerLink>, logger: Logger) -> Self {
-        StoreMachine { store_id, heartbeat_ticks, ticks: 0, scheduler, logger }
+    /// The machine of a store that reports to the scheduler every `store_heartbeat_ticks`, and at its first tick.
+    pub fn new(store_id: u64, config: &Config, scheduler: Arc<dyn SchedulerLink>) -> Self {
+        let (heartbeat_ticks, snapshot_gc_ticks) = (config.store_heartbeat_ticks, config.snapshot_gc_ticks);
+        StoreMachine { store_id, heartbeat_ticks, snapshot_gc_ticks, ticks: 0, scheduler }
     }
 
-    /// One tick of the raft clock.
-    pub fn on_tick(&mut self, region_count: usize) {
+    /// One tick of the raft clock. Returns whether it is time to look for snapshot files that nobody needs.
+    pub fn on_tick(&mut self, region_count: usize) -> bool {
         if self.ticks.is_multiple_of(self.heartbeat_ticks) {
             let (store_id, region_count) = (self.store_id, region_count as u32);
             self.scheduler.store_heartbeat(StoreStats { store_id, region_count, ..Default::default() });
         }
         self.ticks += 1;
+        self.ticks.is_multiple_of(self.snapshot_gc_ticks)
     }
 
     /// Handles a message that found no peer.
-    pub fn on_message<E: Engine>(&mut self, message: StoreMessage, router: &Router<E>) {
+    ///
+    /// # Errors
+    /// The engine's errors; they are fatal for the store.
+    pub fn on_message<E: Engine>(
+        &mut self,
+        message: StoreMessage,
+        router: &Router<E>,
+        context: &Arc<PeerContext<E>>,
+    ) -> Result<()> {
         match message {
-            StoreMessage::Raft(message) => self.on_raft_message(*message, router),
+            StoreMessage::Raft(message) => create::on_raft_message(*message, router, context),
         }
-    }
-
-    /// The region may be the child of a split that this store has not applied yet. Its candidate asks for votes as soon as it exists,
-    /// so a vote is kept until then; everything else is sent again.
-    fn on_raft_message<E: Engine>(&mut self, message: RaftMessage, router: &Router<E>) {
-        // lab:begin 3B store::on_raft_message  hint="between the router's look and this one, the peer may have come into being"
-        let kind = message.message.as_ref().map(|inner| inner.msg_type());
-        let is_vote = matches!(kind, Some(MessageType::MsgRequestVote | MessageType::MsgRequestPreVote));
-        let mut meta = router.meta().lock();
-        if router.has_peer(message.region_id) {
-            drop(meta);
-            return router.raft_message(message);
-        }
-        if is_vote {
-            return meta.keep_early_vote(message);
-        }
-        router.metrics().messages_dropped.inc();
-        let from = message.from_peer.as_ref().map_or(0, |p| p.store_id);
-        debug!(self.logger, "dropped a message for a region without a peer here";
-            "region" => message.region_id, "from_store" => from);
-        // lab:end
     }
 }

@@ -7,7 +7,7 @@
 //! values: a change takes the old one out and puts a new one in.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
     sync::{Mutex, MutexGuard},
 };
@@ -34,7 +34,17 @@ impl SharedMeta {
 pub struct StoreMeta {
     regions: BTreeMap<u64, Region>,
     by_start: BTreeMap<Bytes, u64>,
+    /// Regions as snapshots say that are on their way into this store.
+    reserved: BTreeMap<u64, Region>,
+    /// Regions of which the store has an uninitialised peer, and the id of that. They have no range yet.
+    uninitialized: BTreeMap<u64, u64>,
     early_votes: VecDeque<RaftMessage>,
+}
+
+/// Have two regions keys in common?
+fn overlap(a: &Region, b: &Region) -> bool {
+    let starts_before_end = |a: &Region, b: &Region| b.end_key.is_empty() || a.start_key < b.end_key;
+    starts_before_end(a, b) && starts_before_end(b, a)
 }
 
 impl StoreMeta {
@@ -74,16 +84,58 @@ impl StoreMeta {
         Some(region)
     }
 
-    /// A region was split into these parts, one of which has its id.
+    /// A region was split into these parts, one of which has its id. Returns the ids of those that have an uninitialised peer here.
     ///
     /// # Panics
     /// If a part overlaps another region, or a new part is known already.
-    pub fn split(&mut self, parts: &[Region]) {
-        let known = parts.iter().filter_map(|part| self.remove(part.id)).count();
-        assert!(known == 1, "invariant S-SPLIT-IDS: of the parts {parts:?} {known} were known before the split");
+    pub fn split<'a>(&mut self, parts: impl Iterator<Item = &'a Region> + Clone) -> BTreeSet<u64> {
+        let known = parts.clone().filter_map(|part| self.remove(part.id)).count();
+        assert!(known == 1, "invariant S-SPLIT-IDS: of the parts of a split {known} were known before");
+        let mut uninitialized = BTreeSet::new();
         for part in parts {
             self.put(part.clone());
+            if self.uninitialized.remove(&part.id).is_some() {
+                uninitialized.insert(part.id);
+            }
         }
+        uninitialized
+    }
+
+    /// Reserves the range of a snapshot's region, or says which other region has it or part of it (S-SNAP-RANGE).
+    ///
+    /// # Errors
+    /// The id of that region.
+    pub fn reserve(&mut self, region: Region) -> Result<(), u64> {
+        // lab:begin 3B store_meta::reserve  hint="who has keys of that range: regions, and snapshots that are on their way"
+        let regions = self.overlapping(&region.start_key, &region.end_key);
+        let reserved = self.reserved.values().filter(|other| overlap(other, &region));
+        let taken = regions.chain(reserved).map(|other| other.id).find(|other| *other != region.id);
+        taken.map_or(Ok(()), Err)?;
+        self.reserved.insert(region.id, region);
+        Ok(())
+        // lab:end
+    }
+
+    /// Gives up what was reserved for a region.
+    pub fn release(&mut self, region_id: u64) {
+        self.reserved.remove(&region_id);
+    }
+
+    /// A snapshot has made a region what it is now.
+    pub fn restored(&mut self, region: Region) {
+        self.reserved.remove(&region.id);
+        self.uninitialized.remove(&region.id);
+        self.put(region);
+    }
+
+    /// Id of the uninitialised peer of a region.
+    pub fn uninitialized(&self, region_id: u64) -> Option<u64> {
+        self.uninitialized.get(&region_id).copied()
+    }
+
+    /// The store has an uninitialised peer of a region from now on.
+    pub fn put_uninitialized(&mut self, region_id: u64, peer_id: u64) {
+        self.uninitialized.insert(region_id, peer_id);
     }
 
     /// Keeps a vote for a region that has no peer here: it may be the child of a split that this store has not applied yet, and the
@@ -120,7 +172,9 @@ mod tests {
         let mut meta = StoreMeta::default();
         meta.put(region(1, "", "m"));
         meta.put(region(2, "m", ""));
-        meta.split(&[region(3, "", "c"), region(4, "c", "g"), region(1, "g", "m")]);
+        meta.put_uninitialized(4, 40);
+        let uninitialized = meta.split([region(3, "", "c"), region(4, "c", "g"), region(1, "g", "m")].iter());
+        assert_eq!((uninitialized, meta.uninitialized(4)), (BTreeSet::from([4]), None));
         assert_eq!(ids(meta.overlapping(b"", b"")), [3, 4, 1, 2]);
         assert_eq!(ids(meta.overlapping(b"c", b"g")), [4]);
         assert_eq!(ids(meta.overlapping(b"d", b"ga")), [4, 1]);
@@ -145,7 +199,32 @@ mod tests {
         let mut meta = StoreMeta::default();
         meta.put(region(1, "", "m"));
         meta.put(region(2, "m", ""));
-        meta.split(&[region(2, "", "c"), region(1, "c", "m")]);
+        meta.split([region(2, "", "c"), region(1, "c", "m")].iter());
+    }
+
+    #[test]
+    fn a_snapshot_must_not_cover_the_keys_of_another_region() {
+        let mut meta = StoreMeta::default();
+        meta.put(region(1, "", "m"));
+        meta.put(region(2, "m", ""));
+        assert_eq!(meta.reserve(region(1, "", "m")), Ok(()));
+        assert_eq!(meta.reserve(region(1, "", "n")), Err(2));
+        assert_eq!(meta.reserve(region(2, "", "")), Err(1));
+        assert_eq!(meta.reserve(region(3, "a", "b")), Err(1));
+        assert_eq!(meta.reserve(region(3, "x", "")), Err(2));
+    }
+
+    #[test]
+    fn a_reserved_range_is_taken_until_it_is_given_up_or_the_region_is_there() {
+        let mut meta = StoreMeta::default();
+        meta.put(region(1, "", "g"));
+        assert_eq!(meta.reserve(region(1, "", "m")), Ok(()));
+        assert_eq!(meta.reserve(region(2, "h", "z")), Err(1));
+        meta.release(1);
+        assert_eq!(meta.reserve(region(2, "h", "z")), Ok(()));
+        assert_eq!(meta.reserve(region(1, "", "m")), Err(2));
+        meta.restored(region(2, "n", "z"));
+        assert_eq!(meta.reserve(region(1, "", "m")), Ok(()));
     }
 
     #[test]

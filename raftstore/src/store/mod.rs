@@ -3,14 +3,16 @@
 //! [`build`] makes the stages of a store from two engines that hold its identity; a driver then runs them.
 
 pub mod bootstrap;
+mod create;
+mod load;
 mod machine;
 mod meta;
 
 use std::sync::Arc;
 
 use crossbeam_channel::unbounded;
-use proto::raft_serverpb::{PeerState, RegionLocalState};
-use slog::{Logger, info, o};
+use proto::raft_serverpb::RegionLocalState;
+use slog::{Logger, o};
 use storage::{Cf, Cursor, Engine, Reader};
 
 pub use machine::StoreMachine;
@@ -25,9 +27,10 @@ use crate::{
     keys,
     log_writer::LogWriter,
     metrics::Metrics,
-    peer::{Peer, PeerContext},
+    peer::PeerContext,
     peer_storage::decode,
     poller::{Downstream, PersistRoute, RaftPoller},
+    snapshot::SnapshotStore,
     worker::Worker,
 };
 
@@ -72,6 +75,7 @@ pub fn build<E: Engine, T: Transport>(
     config: Config,
     layout: Layout,
     engines: Engines<E>,
+    snapshots: SnapshotStore,
     transport: T,
     scheduler: Arc<dyn SchedulerLink>,
     logger: &Logger,
@@ -81,23 +85,34 @@ pub fn build<E: Engine, T: Transport>(
         .ok_or_else(|| Error::Corrupted("the engines hold no store ident; bootstrap the store first".to_owned()))?;
     let logger = logger.new(o!("store" => ident.store_id));
     let (config, metrics) = (Arc::new(config), Arc::new(Metrics::default()));
-    let machine = StoreMachine::new(ident.store_id, config.store_heartbeat_ticks, scheduler.clone(), logger.clone());
+    let machine = StoreMachine::new(ident.store_id, &config, scheduler.clone());
     let (router, ready) = Router::new(Box::new(machine), config.mailbox_capacity, metrics.clone());
+    let context = Arc::new(PeerContext {
+        store_id: ident.store_id,
+        engines: engines.clone(),
+        config: config.clone(),
+        metrics,
+        meta: router.meta().clone(),
+        snapshots: snapshots.clone(),
+        logger: logger.clone(),
+    });
     let (persist_sender, persist_tasks) = unbounded();
     let writer = || {
         let max_bytes = config.max_write_batch_bytes;
-        LogWriter::new(engines.raft.clone(), transport.clone(), router.clone(), persist_tasks.clone(), max_bytes)
+        LogWriter::new(engines.clone(), transport.clone(), router.clone(), persist_tasks.clone(), max_bytes)
     };
+    let (background, background_tasks) = unbounded();
     let (apply_senders, apply_workers): (Vec<_>, Vec<_>) = (0..layout.apply_workers.max(1))
         .map(|_| {
             let (sender, tasks) = unbounded();
-            (sender, ApplyWorker::new(engines.kv.clone(), router.clone(), tasks))
+            (sender, ApplyWorker::new(engines.kv.clone(), router.clone(), tasks, background.clone()))
         })
         .unzip();
-    let (background, background_tasks) = unbounded();
-    let workers = (0..layout.background_workers.max(1))
-        .map(|_| Worker::new(engines.clone(), router.clone(), background_tasks.clone()))
-        .collect();
+    let worker = || {
+        let (engines, snapshots, tasks) = (engines.clone(), snapshots.clone(), background_tasks.clone());
+        Worker::new(&config, engines, router.clone(), snapshots, tasks, logger.clone())
+    };
+    let workers = (0..layout.background_workers.max(1)).map(|_| worker()).collect();
     let downstream = Downstream { apply: apply_senders, background };
     let pollers = (0..layout.pollers.max(1))
         .map(|_| {
@@ -105,38 +120,13 @@ pub fn build<E: Engine, T: Transport>(
                 true => PersistRoute::Stage(persist_sender.clone()),
                 false => PersistRoute::Inline(writer()),
             };
-            let scheduler = scheduler.clone();
-            RaftPoller::new(
-                &config,
-                router.clone(),
-                ready.clone(),
-                transport.clone(),
-                persist,
-                downstream.clone(),
-                scheduler,
-            )
+            let (router, ready, transport) = (router.clone(), ready.clone(), transport.clone());
+            RaftPoller::new(context.clone(), router, ready, transport, persist, downstream.clone(), scheduler.clone())
         })
         .collect();
     let log_writer = layout.log_writer.then(writer);
-    let (store_id, meta) = (ident.store_id, router.meta().clone());
-    let context = PeerContext { store_id, engines, config: config.clone(), metrics, meta, logger };
-    load_peers(&Arc::new(context), &router)?;
+    load::load_peers(&context, &router)?;
     Ok(StoreParts { router, pollers, log_writer, apply_workers, workers })
-}
-
-fn load_peers<E: Engine>(context: &Arc<PeerContext<E>>, router: &Router<E>) -> Result<()> {
-    for state in region_states(&context.engines.kv)? {
-        if state.state() != PeerState::Normal {
-            continue;
-        }
-        let region = state.region.clone().unwrap_or_default();
-        let peer = Peer::load(context.clone(), state)?;
-        info!(context.logger, "loaded a peer"; "region" => peer.region_id(), "peer" => peer.peer().id,
-            "applied" => peer.applied_index());
-        context.meta.lock().put(region);
-        router.register(Box::new(peer));
-    }
-    Ok(())
 }
 
 /// All region states of a kv engine, ordered by region id.

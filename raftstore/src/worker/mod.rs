@@ -8,45 +8,85 @@
 //! |---|---|---|
 //! | [`Task::LogGc`] | `log_gc.rs` | deletes the log entries that were compacted |
 //! | [`Task::SplitCheck`] | `split_check.rs` | walks over a region that may be too large |
+//! | [`Task::Generate`] | `generate.rs` | writes the files of a snapshot |
+//! | [`Task::CheckSnapshot`], [`Task::Restore`] | `restore.rs` | reads a received snapshot through; replaces a region's data by it |
+//! | [`Task::CollectSnapshots`] | here | removes snapshot files that nobody needs |
 
+mod generate;
 mod log_gc;
+mod restore;
 mod split_check;
 
 use crossbeam_channel::Receiver;
+use proto::raft_serverpb::RaftMessage;
+use slog::{Logger, warn};
 use storage::Engine;
 
+pub use generate::{GenerateTask, Ticket};
 pub use log_gc::LogGcTask;
+pub use restore::RestoreTask;
+pub(crate) use restore::restore;
 pub use split_check::SplitCheckTask;
 
-use crate::{batch::Router, env::Engines, error::Result};
+use crate::{
+    batch::Router,
+    config::Config,
+    env::Engines,
+    error::Result,
+    snapshot::{SnapshotId, SnapshotStore},
+};
 
 /// Tasks that are taken into one round, so that they can share a sync.
 const TASKS_PER_ROUND: usize = 64;
 
 /// Something to do in the background.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Task {
+pub enum Task<S> {
     /// Delete compacted log entries.
     LogGc(LogGcTask),
     /// Find out how large a region is and where to cut it.
     SplitCheck(SplitCheckTask),
+    /// Write the files of a snapshot.
+    Generate(Box<GenerateTask<S>>),
+    /// Read a received snapshot through.
+    CheckSnapshot {
+        /// The message that came with it; it goes on to the region if the files are whole.
+        message: Box<RaftMessage>,
+        /// The snapshot.
+        id: SnapshotId,
+    },
+    /// Replace the data of a region by that of a snapshot.
+    Restore(RestoreTask),
+    /// Remove snapshot files that nobody needs.
+    CollectSnapshots,
 }
 
 /// See the module.
 pub struct Worker<E: Engine> {
     engines: Engines<E>,
     router: Router<E>,
-    tasks: Receiver<Task>,
+    snapshots: SnapshotStore,
+    tasks: Receiver<Task<E::Snapshot>>,
+    restore_batch_bytes: usize,
+    snapshot_gc_patience: u32,
+    logger: Logger,
 }
 
 impl<E: Engine> Worker<E> {
     /// A worker that takes its tasks from `tasks`.
-    pub fn new(engines: Engines<E>, router: Router<E>, tasks: Receiver<Task>) -> Self {
-        Worker { engines, router, tasks }
+    pub fn new(
+        config: &Config,
+        engines: Engines<E>,
+        router: Router<E>,
+        snapshots: SnapshotStore,
+        tasks: Receiver<Task<E::Snapshot>>,
+        logger: Logger,
+    ) -> Self {
+        let (restore_batch_bytes, snapshot_gc_patience) = (config.restore_batch_bytes, config.snapshot_gc_patience);
+        Worker { engines, router, snapshots, tasks, restore_batch_bytes, snapshot_gc_patience, logger }
     }
 
     /// Where the worker's tasks come from, for the driver to wait on.
-    pub fn tasks(&self) -> &Receiver<Task> {
+    pub fn tasks(&self) -> &Receiver<Task<E::Snapshot>> {
         &self.tasks
     }
 
@@ -65,7 +105,7 @@ impl<E: Engine> Worker<E> {
     ///
     /// # Errors
     /// See [`Worker::round`].
-    pub fn round_from(&mut self, first: Task) -> Result<usize> {
+    pub fn round_from(&mut self, first: Task<E::Snapshot>) -> Result<usize> {
         let mut tasks = vec![first];
         while tasks.len() < TASKS_PER_ROUND {
             let Ok(task) = self.tasks.try_recv() else { break };
@@ -77,9 +117,19 @@ impl<E: Engine> Worker<E> {
             match task {
                 Task::LogGc(task) => compacted.push(task),
                 Task::SplitCheck(task) => self.check_split(&task)?,
+                Task::Generate(task) => self.generate(*task),
+                Task::CheckSnapshot { message, id } => self.check_snapshot(message, id),
+                Task::Restore(task) => self.restore(task)?,
+                Task::CollectSnapshots => self.collect_snapshots(),
             }
         }
         self.delete_logs(compacted)?;
         Ok(count)
+    }
+
+    fn collect_snapshots(&self) {
+        if let Err(error) = self.snapshots.collect(self.snapshot_gc_patience) {
+            warn!(self.logger, "cannot remove old snapshot files"; "error" => %error);
+        }
     }
 }

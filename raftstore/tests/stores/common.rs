@@ -19,6 +19,7 @@ use raft_core::Role;
 use raftstore::{
     AdminCommand, Config, Engines, Error, ReadCommand, RegionSnapshot, RequestHeader, Result, SchedulerLink,
     SplitIdsCallback, StoreParts, Transport, WriteCommand,
+    snapshot::{MemDir, SnapshotId, SnapshotStore},
     store::{Layout, bootstrap},
 };
 use slog::{Discard, Logger, o};
@@ -98,6 +99,8 @@ impl SchedulerLink for Reports {
 pub struct Store {
     pub engines: Engines<MemEngine>,
     pub parts: Option<StoreParts<MemEngine, Network>>,
+    /// The folder of its snapshots.
+    pub dir: MemDir,
 }
 
 pub struct Cluster {
@@ -111,6 +114,10 @@ pub struct Cluster {
     pub isolated: BTreeSet<u64>,
     /// Stores that apply nothing.
     pub lazy: BTreeSet<u64>,
+    /// Stores whose background workers rest.
+    pub resting: BTreeSet<u64>,
+    /// A byte of a file that is damaged when the next snapshot has arrived.
+    pub damage: Option<(String, usize)>,
 }
 
 pub fn logger() -> Logger {
@@ -134,6 +141,8 @@ impl Cluster {
             layout,
             isolated: BTreeSet::new(),
             lazy: BTreeSet::new(),
+            resting: BTreeSet::new(),
+            damage: None,
         };
         for store_id in store_ids {
             let engines = Engines { kv: MemEngine::new(), raft: MemEngine::new() };
@@ -141,7 +150,7 @@ impl Cluster {
             for region in &cluster.regions {
                 assert!(bootstrap::create_initial_peer(&engines, store_id, region).unwrap());
             }
-            cluster.stores.push(Store { engines, parts: None });
+            cluster.stores.push(Store { engines, parts: None, dir: MemDir::new() });
             cluster.start(store_id);
         }
         cluster
@@ -154,7 +163,8 @@ impl Cluster {
     pub fn start(&mut self, store_id: u64) {
         let engines = self.store(store_id).engines.clone();
         let (config, network, reports) = (self.config.clone(), self.network.clone(), self.reports.clone());
-        let parts = raftstore::build(config, self.layout, engines, network, reports, &logger()).unwrap();
+        let snapshots = self.snapshots(store_id);
+        let parts = raftstore::build(config, self.layout, engines, snapshots, network, reports, &logger()).unwrap();
         self.store(store_id).parts = Some(parts);
     }
 
@@ -165,28 +175,58 @@ impl Cluster {
         for engine in [&mut store.engines.kv, &mut store.engines.raft] {
             *engine = engine.crash(surviving_batches);
         }
+        store.dir = store.dir.crash(surviving_batches);
+    }
+
+    /// Replaces the disks of a store that is down by those of one that knows its identity and nothing else.
+    pub fn wipe(&mut self, store_id: u64) {
+        let engines = Engines { kv: MemEngine::new(), raft: MemEngine::new() };
+        bootstrap::write_ident(&engines, &StoreIdent { cluster_id: 1, store_id, ..Default::default() }).unwrap();
+        *self.store(store_id) = Store { engines, parts: None, dir: MemDir::new() };
+    }
+
+    fn snapshots(&self, store_id: u64) -> SnapshotStore {
+        SnapshotStore::new(Arc::new(self.stores[store_id as usize - 1].dir.clone()))
+    }
+
+    /// Carries the files of a snapshot to another store.
+    fn carry(&self, message: &RaftMessage, from: u64, to: u64) -> Result<()> {
+        let snapshot = message.message.as_ref().unwrap().snapshot.as_ref().unwrap();
+        let (_, meta) = raftstore::snapshot::decode_data(snapshot)?;
+        let id = SnapshotId::of(message.region_id, snapshot);
+        let mut source = self.snapshots(from).source(id)?;
+        let mut sink = self.snapshots(to).receive(id, meta);
+        while let Some(chunk) = source.next_chunk(100)? {
+            sink.write(&chunk)?;
+        }
+        sink.finish()
     }
 
     /// Runs all stages and delivers all messages until nothing is left to do.
     pub fn settle(&mut self) {
-        loop {
-            let mut busy = false;
-            for (store_id, store) in (1..).zip(&mut self.stores) {
-                let Some(parts) = &mut store.parts else { continue };
-                busy |= parts.pollers[0].round(usize::MAX).unwrap() != raftstore::poller::Round::Handled(0);
-                if let Some(writer) = &mut parts.log_writer {
-                    busy |= writer.round().unwrap() > 0;
-                }
-                if !self.lazy.contains(&store_id) {
-                    busy |= parts.apply_workers[0].round().unwrap() > 0;
-                }
+        while self.settle_step(None) {}
+    }
+
+    /// Lets every stage work once, or only those of `only`, and delivers the messages. Returns whether there was work.
+    pub fn settle_step(&mut self, only: Option<u64>) -> bool {
+        let mut busy = false;
+        for (store_id, store) in (1..).zip(&mut self.stores) {
+            let Some(parts) = store.parts.as_mut().filter(|_| only.is_none_or(|only| only == store_id)) else {
+                continue;
+            };
+            busy |= parts.pollers[0].round(usize::MAX).unwrap() != raftstore::poller::Round::Handled(0);
+            if let Some(writer) = &mut parts.log_writer {
+                busy |= writer.round().unwrap() > 0;
+            }
+            if !self.lazy.contains(&store_id) {
+                busy |= parts.apply_workers[0].round().unwrap() > 0;
+            }
+            if !self.resting.contains(&store_id) {
                 busy |= parts.workers[0].round().unwrap() > 0;
             }
-            busy |= self.deliver();
-            if !busy {
-                return;
-            }
         }
+        busy |= self.deliver();
+        busy
     }
 
     fn deliver(&mut self) -> bool {
@@ -194,7 +234,19 @@ impl Cluster {
         let busy = !messages.is_empty();
         for message in messages {
             let (from, to) = (message.from_peer.unwrap().store_id, message.to_peer.unwrap().store_id);
-            if self.isolated.contains(&from) || self.isolated.contains(&to) {
+            let reachable = !self.isolated.contains(&from) && !self.isolated.contains(&to);
+            let inner = message.message.as_ref().unwrap();
+            if inner.snapshot.is_some() {
+                let (to_peer, up) = (inner.to, self.stores[to as usize - 1].parts.is_some());
+                let ok = reachable && up && self.carry(&message, from, to).is_ok();
+                if let Some(parts) = &self.store(from).parts {
+                    parts.router.snapshot_status(message.region_id, to_peer, ok);
+                }
+                if let (true, Some((name, byte))) = (ok, self.damage.take()) {
+                    self.store(to).dir.damage(&name, byte).unwrap();
+                }
+            }
+            if !reachable {
                 continue;
             }
             if let Some(parts) = &self.store(to).parts {

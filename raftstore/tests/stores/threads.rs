@@ -54,8 +54,9 @@ fn start_with(layout: Layout, transport: &Direct) -> (Vec<RunningStore<MemEngine
             bootstrap::create_initial_peer(&engines, store_id, region).unwrap();
         }
         let reports = Arc::new(Reports::default());
+        let (settings, transport) = (Config::default(), transport.clone());
         let parts =
-            raftstore::build(Config::default(), layout, engines, transport.clone(), reports, &logger()).unwrap();
+            raftstore::build(settings, layout, engines, snapshots(), transport.clone(), reports, &logger()).unwrap();
         transport.routers.lock().unwrap().push(parts.router.clone());
         running.push(raftstore::threads::start(parts, Duration::from_millis(2), &logger()).unwrap());
     }
@@ -178,9 +179,15 @@ fn a_stage_that_panics_is_reported_as_fatal() {
     bootstrap::write_ident(&engines, &StoreIdent { cluster_id: 1, store_id: 1, ..Default::default() }).unwrap();
     bootstrap::create_initial_peer(&engines, 1, &regions[0]).unwrap();
     let reports = Arc::new(Reports::default());
-    let parts = raftstore::build(Config::default(), Layout::default(), engines, Broken, reports, &logger()).unwrap();
+    let parts =
+        raftstore::build(Config::default(), Layout::default(), engines, snapshots(), Broken, reports, &logger())
+            .unwrap();
     let store = raftstore::threads::start(parts, Duration::from_millis(1), &logger()).unwrap();
     // Its first election sends messages.
     assert!(matches!(store.fatal().recv().unwrap(), Error::Panicked { .. }));
     store.stop();
+}
+
+fn snapshots() -> raftstore::snapshot::SnapshotStore {
+    raftstore::snapshot::SnapshotStore::new(Arc::new(raftstore::snapshot::MemDir::new()))
 }

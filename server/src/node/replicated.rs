@@ -10,6 +10,7 @@ use proto::metapb::Region;
 use proto::raft_cmdpb::{AdminCmdType, AdminRequest, BatchSplitRequest, SplitRequest};
 use proto::raft_serverpb::{RaftMessage, StoreIdent};
 use raftstore::peer::PeerStatus;
+use raftstore::snapshot::SnapshotStore;
 use raftstore::split::SplitLimits;
 use raftstore::store::Layout;
 use raftstore::threads::{self, RunningStore};
@@ -32,6 +33,7 @@ use crate::service::raft::RaftInbox;
 use crate::service::raw::RawCommands;
 use crate::service::region_error::Failure;
 use crate::service::split::RegionSplitter;
+use crate::snapshot_folder::SnapshotFolder;
 use crate::status::{PeerAddress, RegionStatus, StatusReport, StatusSource, hex};
 use crate::stop::StopSignal;
 use crate::transport::{Addresses, RaftTransport, Unreachable};
@@ -92,7 +94,10 @@ pub async fn serve<E: Engine>(
         ..Layout::default()
     };
     let settings = raft_settings(&config.raftstore, election_seed(ident.store_id));
-    let parts = raftstore::build(settings, layout, engines, transport.clone(), link, log).map_err(raftstore_error)?;
+    let snapshots = SnapshotFolder::open(config.storage.data_dir.join("snap"))?;
+    let snapshots = SnapshotStore::new(Arc::new(snapshots));
+    let parts = raftstore::build(settings, layout, engines, snapshots, transport.clone(), link, log)
+        .map_err(raftstore_error)?;
     let router = parts.router.clone();
     lost.0.set(router.clone()).unwrap_or_else(|_| unreachable!("invariant: the router is set once"));
     let running = threads::start(parts, config.raftstore.raft_tick.duration(), log).map_err(raftstore_error)?;
@@ -175,6 +180,9 @@ fn raft_settings(config: &RaftstoreConfig, seed: u64) -> raftstore::Config {
             split_keys: config.region_split_keys,
             ..SplitLimits::default()
         },
+        // Snapshots do not travel between processes yet, so a log keeps what any member needs.
+        log_gc_count_limit: u64::MAX,
+        log_gc_size_limit: u64::MAX,
         mailbox_capacity: config.mailbox_capacity,
         max_entry_bytes: config.max_entry_size.0,
         seed,
@@ -245,6 +253,12 @@ impl<E: Engine> Unreachable for LostMessages<E> {
     fn report(&self, store_id: u64) {
         if let Some(router) = self.0.get() {
             router.unreachable(store_id);
+        }
+    }
+
+    fn snapshot_failed(&self, region_id: u64, to_peer: u64) {
+        if let Some(router) = self.0.get() {
+            router.snapshot_status(region_id, to_peer, false);
         }
     }
 }

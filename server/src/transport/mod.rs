@@ -45,6 +45,8 @@ pub trait Addresses: Clone + Send + Sync + 'static {
 pub trait Unreachable: Clone + Send + Sync + 'static {
     /// Messages for this store were dropped. Must not block.
     fn report(&self, store_id: u64);
+    /// A snapshot for this peer was not sent. Must not block.
+    fn snapshot_failed(&self, _region_id: u64, _to_peer: u64) {}
 }
 
 /// One store's queue and the bell that ends a backoff.
@@ -121,6 +123,11 @@ impl<A: Addresses, U: Unreachable> RaftTransport<A, U> {
             return;
         }
         let shared = &self.shared;
+        if let Some(inner) = message.message.as_ref().filter(|inner| inner.snapshot.is_some()) {
+            // The message alone would be of no use without the files.
+            shared.metrics.raft_dropped.with_label_values(&["snapshot"]).inc();
+            return shared.unreachable.snapshot_failed(message.region_id, inner.to);
+        }
         let outbox = self
             .outboxes
             .entry(store_id)

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use proto::raft_serverpb::PeerState;
+
 use super::driver::{Broken, Event, Simulation};
 use super::finish::Stage;
+use super::snapshots::SnapshotCounters;
+use super::stages::is_injected;
 use super::world::StoreAnswer;
 use crate::faults::{Fault, Victim};
 use crate::verdict::FailureKind;
@@ -53,6 +57,22 @@ impl Simulation {
         Ok(())
     }
 
+    /// S-RESTART-EQ: each region on disk has its peer, but for those whose snapshot could not be restored.
+    fn check_loaded(&self, id: u64) -> Result<(), Broken> {
+        let Some(store) = self.stores.get(&id) else { return Ok(()) };
+        let loaded = store.running.as_ref().map(|running| running.parts.router.region_ids()).unwrap_or_default();
+        for state in store.region_states() {
+            let region = state.region.as_ref().map_or(0, |region| region.id);
+            let expected = state.state() == PeerState::Normal;
+            if expected != loaded.contains(&region) {
+                let details =
+                    format!("store {id} has region {region} as {:?} on disk, peers: {loaded:?}", state.state());
+                return Err(Broken { kind: FailureKind::Safety, id: "S-RESTART-EQ", details });
+            }
+        }
+        Ok(())
+    }
+
     /// The store that a fault hits: for the leader, that of the first region in the highest term.
     fn find(&self, victim: Victim) -> u64 {
         let leaders = self.view.peers.values().filter(|peer| peer.role == PeerRole::Leader);
@@ -79,9 +99,16 @@ impl Simulation {
                 let _ = running.parts.apply_workers[0].round();
             }
             if work_first && !running.failing {
+                // Half of the time in the middle of what it writes.
+                let room = self.crash_rng.chance(500).then(|| self.crash_rng.below(3_000));
+                let faults = store.engines.kv.engine().faults();
+                faults.set_free_bytes(room);
                 let _ = running.parts.workers[0].round();
+                faults.set_free_bytes(None);
             }
+            self.snapshots.add(&SnapshotCounters::of_store(running.parts.router.metrics()));
             store.crash(&mut self.crash_rng);
+            self.snapshots.interrupted += u64::from(store.is_restoring());
             let incarnation = store.incarnation;
             store.outbox.take();
             self.crashes += 1;
@@ -116,6 +143,13 @@ impl Simulation {
             return Ok(());
         }
         if let Err(error) = store.start(&self.config, self.layout, &self.scheduler, &self.logger) {
+            if is_injected(&error) {
+                // The process ends, and somebody starts it again.
+                self.note("no start", id, 0, vec![("error", error.to_string().into())]);
+                let down = self.crash_rng.within(50_000..=1_000_000);
+                self.push_in(down, Event::Restart { store: id, incarnation });
+                return Ok(());
+            }
             let details = format!("store {id} does not start after crash number {}: {error}", self.crashes);
             return Err(Broken { kind: FailureKind::Contract, id: "RESTART", details });
         }
@@ -123,6 +157,7 @@ impl Simulation {
         self.note("start", id, 0, vec![("incarnation", incarnation.into())]);
         self.check_applied_state(id)?;
         self.check_logs_on_disk(id)?;
+        self.check_loaded(id)?;
         let first = self.rng.within(1..=tick);
         self.push_in(first, Event::Tick { store: id, incarnation });
         self.after_step(id, &[])

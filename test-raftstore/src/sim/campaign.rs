@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::driver::{Report, Simulation};
 use super::options::Options;
+use super::snapshots::SnapshotCounters;
 use crate::verdict::Failure;
 
 /// What a clean campaign came to.
@@ -21,6 +22,8 @@ pub struct Totals {
     pub background_tasks: u64,
     /// Regions at the end of the runs that splits have made.
     pub new_regions: u64,
+    /// What became of snapshots.
+    pub snapshots: SnapshotCounters,
     /// Messages lost, at random or at a cut.
     pub lost: u64,
 }
@@ -35,6 +38,7 @@ impl Totals {
         self.crashes += report.crashes;
         self.background_tasks += report.background_tasks;
         self.new_regions += report.regions.saturating_sub(2) as u64;
+        self.snapshots.add(&report.snapshots);
         self.lost += report.network.lost + report.network.cut;
     }
 }

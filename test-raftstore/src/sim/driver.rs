@@ -13,10 +13,11 @@ use test_raft::panics::capture;
 
 use super::client::{Client, Reply, Workload};
 use super::external::{External, Externals, Gate};
-use super::finish::Stage;
+use super::finish::{HEALTHY_WORK, Stage};
 use super::operator::OPERATOR_INTERVAL;
 use super::options::{NOMINAL_TICK, Options, draw_config};
 use super::region_check::RegionRecords;
+use super::snapshots::SnapshotCounters;
 use super::state_check::AppliedStates;
 use super::store::{SimStore, Stores};
 use super::world::{Answers, CallId, SchedulerMail, SimScheduler};
@@ -60,6 +61,21 @@ pub(super) enum Event {
         from: u64,
         to: u64,
         message: Box<RaftMessage>,
+    },
+    /// The last piece of a snapshot reaches its receiver.
+    SnapshotArrives {
+        from: u64,
+        incarnation: u64,
+        to: u64,
+        message: Box<RaftMessage>,
+    },
+    /// The sender of a snapshot hears how it went.
+    SnapshotStatus {
+        store: u64,
+        incarnation: u64,
+        region: u64,
+        to_peer: u64,
+        ok: bool,
     },
     ClientNext {
         client: u64,
@@ -143,6 +159,8 @@ pub struct Report {
     pub background_tasks: u64,
     /// Regions at the end.
     pub regions: usize,
+    /// What became of snapshots.
+    pub snapshots: SnapshotCounters,
     /// What the network did.
     pub network: NetworkCounters,
     /// Hash over the whole trace.
@@ -174,6 +192,12 @@ pub struct Simulation {
     pub(super) clients: BTreeMap<u64, Client>,
     pub(super) client_loss_permille: u32,
     pub(super) mail_loss_permille: u32,
+    /// Snapshots arrive damaged, or not at all.
+    pub(super) mishaps: bool,
+    /// The longest time that a background task waits for its turn.
+    pub(super) work_micros: u64,
+    /// How often a store crashes soon after it has received a snapshot.
+    pub(super) ambush_permille: u32,
     pub(super) region_records: RegionRecords,
     pub(super) operator_calls: u64,
     pub(super) wishes: u64,
@@ -186,6 +210,7 @@ pub struct Simulation {
     pub(super) heal_at: VirtualTime,
     pub(super) crashes: u64,
     pub(super) background_tasks: u64,
+    pub(super) snapshots: SnapshotCounters,
 }
 
 impl Simulation {
@@ -225,6 +250,13 @@ impl Simulation {
             gate: Gate::new(options.only.as_ref()),
             clients: BTreeMap::new(),
             client_loss_permille: if mix.unreliable { setup.within(0..=30) as u32 } else { 0 },
+            mishaps: mix.unreliable,
+            work_micros: if !mix.slow_disks {
+                HEALTHY_WORK
+            } else {
+                *setup.pick(&[HEALTHY_WORK, HEALTHY_WORK, 200_000, 1_000_000]).unwrap_or(&HEALTHY_WORK)
+            },
+            ambush_permille: if mix.crashes { 200 } else { 0 },
             mail_loss_permille: if mix.unreliable { setup.within(0..=300) as u32 } else { 0 },
             history: History::new(),
             answers: Answers::default(),
@@ -233,6 +265,7 @@ impl Simulation {
             heal_at,
             crashes: 0,
             background_tasks: 0,
+            snapshots: SnapshotCounters::default(),
             options,
         };
         simulation.create_stores(&store_ids, &regions, &mut setup);
@@ -252,7 +285,10 @@ impl Simulation {
         for region in regions {
             self.view.stores.extend(region.peers.iter().map(|peer| ((region.id, peer.id), peer.store_id)));
         }
+        // One that lost its disks before it was asked for anything, or came to know of its peers only now.
+        let empty = (!self.options.scripted && store_ids.len() > 2 && setup.chance(200)).then(|| setup.pick(store_ids));
         for id in store_ids {
+            let regions = if empty == Some(Some(id)) { &[] } else { regions };
             let tick = setup.within(NOMINAL_TICK * 9 / 10..=NOMINAL_TICK * 11 / 10);
             let store = SimStore::create(*id, regions, tick, self.options.lies)
                 .expect("invariant: a new store in memory can be bootstrapped");
@@ -298,6 +334,7 @@ impl Simulation {
                 crashes: self.crashes,
                 background_tasks: self.background_tasks,
                 regions: self.scheduler.regions().len(),
+                snapshots: self.all_snapshots(),
                 network: self.network.counters(),
                 digest: self.trace.digest(),
             }),
@@ -366,6 +403,12 @@ impl Simulation {
             Event::Apply { store, incarnation } => self.on_apply(store, incarnation),
             Event::Work { store, incarnation } => self.on_work(store, incarnation),
             Event::Deliver { from, to, message } => self.on_deliver(from, to, *message),
+            Event::SnapshotArrives { from, incarnation, to, message } => {
+                self.on_snapshot_arrives(from, incarnation, to, *message)
+            }
+            Event::SnapshotStatus { store, incarnation, region, to_peer, ok } => {
+                self.on_snapshot_status(store, incarnation, region, to_peer, ok)
+            }
             Event::ClientNext { client } => self.on_client_next(client),
             Event::ClientCall { client, operation } => self.on_client_call(client, operation),
             Event::Arrive { call, store, region } => self.on_arrive(call, store, &region),

@@ -21,6 +21,9 @@ use crate::view::{PeerRole, PeerView};
 /// How often the end of a run looks whether it can go on, in microseconds.
 const PROGRESS_INTERVAL: u64 = 20_000;
 
+/// The longest time that a background task waits on a store that has nothing else to do, in microseconds.
+pub(super) const HEALTHY_WORK: u64 = 20_000;
+
 /// The client that proves that a healed cluster serves.
 const PROBE: u64 = 0;
 
@@ -54,6 +57,7 @@ impl Simulation {
         self.current = 0;
         self.note("heal", 0, 0, Vec::new());
         self.network.heal();
+        self.work_micros = HEALTHY_WORK;
         let mut down = Vec::new();
         for store in self.stores.values_mut() {
             store.sync_micros = HEALTHY_SYNC;

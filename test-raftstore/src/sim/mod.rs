@@ -18,6 +18,7 @@
 //! |---|---|
 //! | `driver.rs` | the event loop |
 //! | `stages.rs` | ticks, polls, persisting, applying, delivery, and what follows from each |
+//! | `snapshots.rs` | the files of snapshots on their way |
 //! | `breakage.rs` | crashes, restarts, faults |
 //! | `traffic.rs` | clients' calls on their way to a store and back |
 //! | `operator.rs` | mail to the scheduler; somebody who has regions split |
@@ -25,6 +26,7 @@
 //! | `finish.rs` | the heal phase, the stuck report, the last checks |
 //! | `state_check.rs` | equal logs make equal data, checked after every apply and restart |
 //! | `region_check.rs` | rules about ranges, epochs and ids of regions, checked along with it |
+//! | `meta_check.rs` | memory, map and record of a region say the same |
 //! | `store.rs`, `disk.rs`, `world.rs`, `observe.rs` | one store, its disks, its surroundings, and a look into it |
 //! | `campaign.rs` | many seeds |
 //! | `lab.rs` | a simulation in the hands of a test |
@@ -38,11 +40,13 @@ mod driver;
 pub mod external;
 mod finish;
 pub mod lab;
+mod meta_check;
 mod observe;
 mod operator;
 mod options;
 mod region_check;
 pub mod shrink;
+mod snapshots;
 mod stages;
 mod state_check;
 mod store;

@@ -15,11 +15,13 @@ use crate::view::{ClusterView, EntryId, LogView, PeerKey, PeerRole, PeerView};
 pub fn observe(view: &mut ClusterView, key: PeerKey, incarnation: u64, peer: &Peer<SimDisk>) {
     view.stores.extend(peer.region().peers.iter().map(|other| ((key.region, other.id), other.store_id)));
     let raft = &peer.node().raft;
-    let truncated = raft.store().truncated();
+    let stored = raft.store().truncated();
+    // While a snapshot is being restored there is no log but what comes behind it.
+    let (index, term) = raft.pending_snapshot().unwrap_or((stored.index, stored.term));
     let known =
         view.peers.remove(&key).filter(|known| known.incarnation == incarnation && known.peer == peer.peer().id);
-    let mut log = known.map_or_else(|| LogView::new(truncated.index, truncated.term), |known| known.log);
-    follow_log(&mut log, raft, (truncated.index, truncated.term));
+    let mut log = known.map_or_else(|| LogView::new(index, term), |known| known.log);
+    follow_log(&mut log, raft, (index, term));
     let configuration = raft.tracker().conf_state();
     let seen = PeerView {
         key,
@@ -33,7 +35,7 @@ pub fn observe(view: &mut ClusterView, key: PeerKey, incarnation: u64, peer: &Pe
         term: raft.term(),
         vote: raft.vote(),
         leader: raft.leader_id(),
-        truncated: truncated.index,
+        truncated: stored.index,
         applied: peer.applied_index(),
         commit: raft.committed(),
         last: raft.last_index(),

@@ -110,6 +110,7 @@ pub enum HarnessLie {
 
 /// Settings of the stores of a run. Small limits are drawn as often as large ones, so that every queue fills up in some seed.
 pub(super) fn draw_config(rng: &mut SeededRng) -> (Config, Layout) {
+    let log_gc_threshold = rng.within(1..=20);
     let config = Config {
         messages_per_round: rng.within(1..=64) as usize,
         mailbox_capacity: rng.within(64..=4096) as usize,
@@ -124,11 +125,17 @@ pub(super) fn draw_config(rng: &mut SeededRng) -> (Config, Layout) {
         region_heartbeat_ticks: rng.within(5..=50),
         store_heartbeat_ticks: rng.within(5..=50),
         log_gc_ticks: rng.within(1..=10),
-        log_gc_threshold: rng.within(1..=20),
         split_check_ticks: rng.within(2..=20),
         split: draw_split(rng),
         split_wait_ticks: rng.within(3..=60),
         right_derive: rng.chance(500),
+        log_gc_threshold,
+        log_gc_count_limit: log_gc_threshold + if rng.chance(600) { rng.within(0..=6) } else { rng.within(0..=60) },
+        log_gc_size_limit: if rng.chance(500) { rng.within(200..=3_000) } else { rng.within(500..=50_000) },
+        restore_batch_bytes: rng.within(64..=8192) as usize,
+        snapshot_wait_ticks: rng.within(20..=200),
+        snapshot_gc_ticks: rng.within(5..=50),
+        snapshot_gc_patience: rng.within(1..=20) as u32,
         seed: rng.next_u64(),
         ..Config::default()
     };

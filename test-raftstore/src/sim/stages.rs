@@ -6,6 +6,7 @@ use proto::eraftpb::MessageType;
 use proto::raft_serverpb::RaftMessage;
 
 use super::driver::{Broken, Event, Simulation};
+use super::meta_check::check_restoring;
 use super::options::HarnessLie;
 use super::store::{Running, Stores};
 use crate::network::Fate;
@@ -53,8 +54,12 @@ impl Simulation {
             None => return Ok(()),
         };
         match polled {
-            Ok(Some(key)) => {
+            Ok(Some((key, agrees))) => {
                 self.note("poll", store, key.region, Vec::new());
+                agrees.map_err(|details| {
+                    let details = format!("store {store} region {}: {details}", key.region);
+                    Broken { kind: FailureKind::Safety, id: "S-META-AGREE", details }
+                })?;
                 self.note_role(key, &before);
                 self.after_step(store, &[key])
             }
@@ -92,6 +97,7 @@ impl Simulation {
         match writer.round() {
             Ok(tasks) => {
                 self.note("persist", store, 0, vec![("tasks", (tasks as u64).into())]);
+                self.check_regions(store)?;
                 self.after_step(store, &[])
             }
             Err(error) => self.on_fatal(store, Failed::LogWriter, error),
@@ -119,6 +125,7 @@ impl Simulation {
                 self.background_tasks += tasks as u64;
                 self.note("work", store, 0, vec![("tasks", (tasks as u64).into())]);
                 self.check_logs_on_disk(store)?;
+                self.check_applied_state(store)?;
                 self.after_step(store, &[])
             }
             Err(error) => self.on_fatal(store, Failed::Worker, error),
@@ -133,12 +140,21 @@ impl Simulation {
         hole.map_or(Ok(()), |details| Err(Broken { kind: FailureKind::Safety, id: "WRITE-ORDER", details }))
     }
 
+    /// Checks the records of a store's regions.
+    fn check_regions(&mut self, store: u64) -> Result<(), Broken> {
+        let Some(sim_store) = self.stores.get(&store) else { return Ok(()) };
+        let broken = |id, details| Broken { kind: FailureKind::Safety, id, details };
+        check_restoring(store, &sim_store.region_states()).map_err(|details| broken("S-SNAP-RANGE", details))?;
+        let checked = self.region_records.check(store, &sim_store.regions());
+        checked.map_err(|(id, details)| broken(id, details))
+    }
+
     /// Checks the regions of a store, and compares its data with that of others at the same applied index.
     pub(super) fn check_applied_state(&mut self, store: u64) -> Result<(), Broken> {
+        self.check_regions(store)?;
         let Some(sim_store) = self.stores.get(&store) else { return Ok(()) };
         let regions = sim_store.regions();
         let broken = |id, details| Broken { kind: FailureKind::Safety, id, details };
-        self.region_records.check(store, &regions).map_err(|(id, details)| broken(id, details))?;
         for region in &regions {
             let checked = self.applied_states.check(store, region, &sim_store.engines.kv);
             checked.map_err(|details| broken("R-APPLY-SAME", details))?;
@@ -199,6 +215,9 @@ impl Simulation {
             ("commit", inner.commit.into()),
             ("reject", u64::from(inner.reject).into()),
         ];
+        if kind == MessageType::MsgSnapshot {
+            return self.send_snapshot(from, message, fate, fields);
+        }
         match fate {
             Fate::Dropped(reason) => {
                 fields.push(("lost", reason.name().into()));
@@ -254,7 +273,7 @@ impl Simulation {
         }
         if !running.work_scheduled && !running.parts.workers[0].tasks().is_empty() {
             running.work_scheduled = true;
-            due.push((self.rng.within(100..=20_000), Event::Work { store, incarnation }));
+            due.push((self.rng.within(100..=self.work_micros), Event::Work { store, incarnation }));
         }
         for (micros, event) in due {
             self.push_in(micros, event);
@@ -265,9 +284,7 @@ impl Simulation {
     /// go on until the store stops a little later. Without one it is a bug.
     fn on_fatal(&mut self, store: u64, stage: Failed, error: raftstore::Error) -> Result<(), Broken> {
         self.note("fatal", store, 0, vec![("stage", stage.name().into()), ("error", error.to_string().into())]);
-        let injected =
-            matches!(error, raftstore::Error::Engine(storage::Error::Io { .. } | storage::Error::DiskFull { .. }));
-        if !injected {
+        if !is_injected(&error) {
             let details = format!("store {store}: stage {} failed: {error}", stage.name());
             return Err(Broken { kind: FailureKind::Contract, id: "STORE-ERROR", details });
         }
@@ -295,6 +312,11 @@ impl Simulation {
         let down = self.crash_rng.within(50_000..=1_000_000);
         self.crash(BTreeSet::from([store]), down)
     }
+}
+
+/// Whether an error comes from a fault of the plan.
+pub(super) fn is_injected(error: &raftstore::Error) -> bool {
+    matches!(error, raftstore::Error::Engine(storage::Error::Io { .. } | storage::Error::DiskFull { .. }))
 }
 
 /// Which stage has failed.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 use proto::metapb::Region;
-use proto::raft_serverpb::RaftApplyState;
+use proto::raft_serverpb::{PeerState, RaftApplyState, RegionLocalState};
 use raftstore::keys;
 use storage::{Cf, Cursor, Engine, Reader};
 
@@ -31,6 +31,11 @@ impl AppliedStates {
     /// Which stores differ, at which index.
     pub fn check(&mut self, store: u64, region: &Region, kv: &SimDisk) -> Result<(), String> {
         let snapshot = kv.snapshot();
+        let local = snapshot.get(Cf::Raft, &keys::region_state(region.id)).ok().flatten();
+        let local = local.and_then(|value| RegionLocalState::decode(value).ok());
+        if local.is_none_or(|local| local.state() != PeerState::Normal) {
+            return Ok(()); // a snapshot is being restored: neither the old data nor the new
+        }
         let state = snapshot.get(Cf::Raft, &keys::apply_state(region.id)).ok().flatten();
         let Some(state) = state.and_then(|value| RaftApplyState::decode(value).ok()) else { return Ok(()) };
         let digest = digest(&snapshot, region);

@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use prost::Message;
 use proto::metapb::Region;
-use proto::raft_serverpb::{RaftApplyState, RaftLocalState, StoreIdent};
+use proto::raft_serverpb::{PeerState, RaftApplyState, RaftLocalState, RegionLocalState, StoreIdent};
 use raftstore::poller::Round;
+use raftstore::snapshot::{MemDir, SnapshotStore};
 use raftstore::store::{Layout, bootstrap};
 use raftstore::{Config, Engines, StoreParts, build, keys};
 use slog::Logger;
 use storage::{Cf, Reader};
 
 use super::disk::{DiskLie, SimDisk};
+use super::meta_check::check_peer;
 use super::observe::observe;
 use super::world::{Outbox, SimScheduler};
 use crate::faults::HEALTHY_SYNC;
@@ -25,6 +27,8 @@ use crate::view::{ClusterView, DurableEntry, PeerKey};
 pub struct Running {
     /// The stages.
     pub parts: StoreParts<SimDisk, Outbox>,
+    /// Its snapshots.
+    pub snapshots: SnapshotStore,
     /// A poll of the raft stage is scheduled.
     pub poll_scheduled: bool,
     /// A round of the log writer is scheduled.
@@ -43,6 +47,8 @@ pub struct SimStore {
     pub id: u64,
     /// Its disks.
     pub engines: Engines<SimDisk>,
+    /// The folder of its snapshots.
+    pub snapshot_dir: MemDir,
     /// Its stages; `None` while it is down.
     pub running: Option<Running>,
     /// How often it was started.
@@ -69,6 +75,7 @@ impl SimStore {
         Ok(Self {
             id,
             engines,
+            snapshot_dir: MemDir::new(),
             running: None,
             incarnation: 0,
             sync_micros: HEALTHY_SYNC,
@@ -90,10 +97,12 @@ impl SimStore {
     ) -> raftstore::Result<()> {
         self.outbox = Outbox::default();
         let (engines, outbox) = (self.engines.clone(), self.outbox.clone());
-        let parts = build(config.clone(), layout, engines, outbox, scheduler.clone(), logger)?;
+        let snapshots = SnapshotStore::new(Arc::new(self.snapshot_dir.clone()));
+        let parts = build(config.clone(), layout, engines, snapshots.clone(), outbox, scheduler.clone(), logger)?;
         self.incarnation += 1;
         self.running = Some(Running {
             parts,
+            snapshots,
             poll_scheduled: false,
             persist_scheduled: false,
             apply_scheduled: false,
@@ -109,13 +118,16 @@ impl SimStore {
             running.parts.router.clear();
         }
         self.engines = Engines { kv: self.engines.kv.crash(rng), raft: self.engines.raft.crash(rng) };
+        let survivors = rng.below(self.snapshot_dir.unsynced() as u64 + 1) as usize;
+        self.snapshot_dir = self.snapshot_dir.crash(survivors);
     }
 
-    /// Lets the raft stage handle one mailbox, and notes in the view what became of the peer in it.
+    /// Lets the raft stage handle one mailbox, and notes in the view what became of the peer in it. Says also whether the peer agrees
+    /// with what the store knows of its region (S-META-AGREE).
     ///
     /// # Errors
     /// Those of the stage; they are fatal for the store.
-    pub fn poll(&mut self, view: &mut ClusterView) -> raftstore::Result<Option<PeerKey>> {
+    pub fn poll(&mut self, view: &mut ClusterView) -> raftstore::Result<Option<(PeerKey, Result<(), String>)>> {
         let Some(running) = &mut self.running else { return Ok(None) };
         let Ok(ready) = running.parts.pollers[0].ready().try_recv() else { return Ok(None) };
         let mailbox = match &ready {
@@ -127,15 +139,25 @@ impl SimStore {
         let Some(taken) = mailbox.and_then(|mailbox| mailbox.take()) else { return Ok(None) };
         let key = PeerKey { store: self.id, region: taken.machine.region_id() };
         observe(view, key, self.incarnation, &taken.machine);
+        let checked = check_peer(&taken.machine, &running.parts.router.meta().lock(), &self.engines.kv);
         // True if something waits in the mailbox. The poller has seen that as well and queued it already.
         let _queued = taken.mailbox.release(taken.machine);
-        Ok(Some(key))
+        Ok(Some((key, checked)))
+    }
+
+    /// What the kv disk says of the regions now.
+    pub fn region_states(&self) -> Vec<RegionLocalState> {
+        raftstore::store::region_states(self.engines.kv.engine()).unwrap_or_default()
     }
 
     /// The regions that the kv disk holds now.
     pub fn regions(&self) -> Vec<Region> {
-        let states = raftstore::store::region_states(self.engines.kv.engine()).unwrap_or_default();
-        states.into_iter().filter_map(|state| state.region).collect()
+        self.region_states().into_iter().filter_map(|state| state.region).collect()
+    }
+
+    /// Whether the kv disk says that a snapshot is being restored.
+    pub fn is_restoring(&self) -> bool {
+        self.region_states().iter().any(|state| state.state() == PeerState::Applying)
     }
 
     /// Looks for holes in the log of a region: entries that are not compacted according to the durable apply state must be there

@@ -29,6 +29,7 @@ use proto::pdpb::{RegionHeartbeatRequest, StoreStats};
 use proto::raft_cmdpb::{AdminRequest, AdminResponse, Request, Response};
 use proto::raft_serverpb::{RaftApplyState, RegionLocalState, StoreIdent};
 use raftstore::peer::PeerStatus;
+use raftstore::snapshot::{MemDir, SnapshotStore};
 use raftstore::store::{Layout, bootstrap};
 use raftstore::threads::RunningStore;
 use raftstore::{
@@ -109,6 +110,7 @@ struct ThreadStore<E: LabEngine> {
     folder: PathBuf,
     /// `None` while nobody has them open.
     engines: Option<Engines<Cut<E>>>,
+    snapshots: SnapshotStore,
     running: Option<RunningStore<Cut<E>>>,
 }
 
@@ -178,7 +180,9 @@ impl<E: LabEngine> ThreadCluster<E> {
         for region in regions {
             bootstrap::create_initial_peer(&engines, id, region)?;
         }
-        self.stores.insert(id, ThreadStore { folder, engines: Some(engines), running: None });
+        let snapshots = SnapshotStore::new(Arc::new(MemDir::new()));
+        lock(self.network.folders()).insert(id, snapshots.clone());
+        self.stores.insert(id, ThreadStore { folder, engines: Some(engines), snapshots, running: None });
         self.run_store(id)
     }
 
@@ -190,8 +194,8 @@ impl<E: LabEngine> ThreadCluster<E> {
             None => store.engines.insert(open::<E>(&store.folder)?).clone(),
         };
         let scheduler = Arc::new(NearScheduler(self.shared.scheduler.clone()));
-        let parts =
-            raftstore::build(self.config.clone(), self.layout, engines, self.network.wire(), scheduler, &logger)?;
+        let (config, snapshots, wire) = (self.config.clone(), store.snapshots.clone(), self.network.wire());
+        let parts = raftstore::build(config, self.layout, engines, snapshots, wire, scheduler, &logger)?;
         lock(self.network.routers()).insert(id, parts.router.clone());
         store.running = Some(raftstore::threads::start(parts, TICK, &logger)?);
         Ok(())

@@ -1,6 +1,7 @@
 //! The network between stores on threads: the links of [`crate::network`], in real time, in one process.
 //!
-//! Owner of what is under way: one thread, which ends when the last sender is gone.
+//! Owner of what is under way: one thread, which ends when the last sender is gone. A snapshot's files are copied when its message
+//! arrives; its sender hears in any case how that went.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -10,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use proto::raft_serverpb::RaftMessage;
+use raftstore::snapshot::{SnapshotId, SnapshotStore, decode_data};
 use raftstore::{Router, Transport};
 use storage::Engine;
 
@@ -20,6 +22,11 @@ use crate::rng::SeededRng;
 
 /// The routers of the stores that run.
 pub type Routers<E> = Arc<Mutex<BTreeMap<u64, Router<E>>>>;
+/// The snapshots of the stores.
+pub type Folders = Arc<Mutex<BTreeMap<u64, SnapshotStore>>>;
+
+/// Bytes of a snapshot that are copied at a time.
+const CHUNK: usize = 64 << 10;
 
 /// A store's way into the network.
 #[derive(Clone)]
@@ -40,6 +47,7 @@ impl Transport for Wire {
 pub struct ThreadNetwork<E: Engine> {
     links: Arc<Mutex<Network>>,
     routers: Routers<E>,
+    folders: Folders,
     wire: Option<Wire>,
     carrier: Option<JoinHandle<()>>,
 }
@@ -49,10 +57,11 @@ impl<E: Engine> ThreadNetwork<E> {
     pub fn new(rng: SeededRng) -> Self {
         let (messages, arriving) = channel();
         let links = Arc::new(Mutex::new(Network::new(LinkQuality::CLEAN, rng)));
-        let routers = Routers::default();
+        let (routers, folders) = (Routers::default(), Folders::default());
         let carrier = Carrier {
             links: links.clone(),
             routers: routers.clone(),
+            folders: folders.clone(),
             arriving,
             under_way: BinaryHeap::new(),
             messages: BTreeMap::new(),
@@ -61,7 +70,7 @@ impl<E: Engine> ThreadNetwork<E> {
         };
         let carrier = thread::Builder::new().name("network".to_owned()).spawn(|| carrier.run());
         let carrier = carrier.expect("invariant: there is a thread left for the network");
-        Self { links, routers, wire: Some(Wire { messages }), carrier: Some(carrier) }
+        Self { links, routers, folders, wire: Some(Wire { messages }), carrier: Some(carrier) }
     }
 
     /// The links, to set them.
@@ -72,6 +81,11 @@ impl<E: Engine> ThreadNetwork<E> {
     /// The routers of the stores that run.
     pub fn routers(&self) -> &Routers<E> {
         &self.routers
+    }
+
+    /// The snapshots of the stores.
+    pub fn folders(&self) -> &Folders {
+        &self.folders
     }
 
     /// A way in for a store.
@@ -93,6 +107,7 @@ impl<E: Engine> Drop for ThreadNetwork<E> {
 struct Carrier<E: Engine> {
     links: Arc<Mutex<Network>>,
     routers: Routers<E>,
+    folders: Folders,
     arriving: Receiver<RaftMessage>,
     /// When which message arrives; the earliest first.
     under_way: BinaryHeap<Reverse<(VirtualTime, u64)>>,
@@ -122,7 +137,9 @@ impl<E: Engine> Carrier<E> {
     fn take(&mut self, message: RaftMessage) {
         let (from, to) = ends(&message);
         let fate = lock(&self.links).send(self.now(), from, to);
-        let Fate::Arrives(arrivals) = fate else { return };
+        let Fate::Arrives(arrivals) = fate else {
+            return self.report_snapshot(&message, false);
+        };
         for at in arrivals {
             self.count += 1;
             self.messages.insert(self.count, message.clone());
@@ -140,7 +157,15 @@ impl<E: Engine> Carrier<E> {
             let (from, to) = ends(&message);
             if lock(&self.links).is_cut(from, to) {
                 lock(&self.links).count_cut_under_way();
+                self.report_snapshot(&message, false);
                 continue;
+            }
+            if is_snapshot(&message) {
+                let copied = self.copy_snapshot(&message);
+                self.report_snapshot(&message, copied.is_some());
+                if copied.is_none() {
+                    continue;
+                }
             }
             let router = lock(&self.routers).get(&to).cloned();
             if let Some(router) = router {
@@ -148,6 +173,36 @@ impl<E: Engine> Carrier<E> {
             }
         }
     }
+}
+
+impl<E: Engine> Carrier<E> {
+    /// Copies the files of a snapshot. `None` if that is not possible.
+    fn copy_snapshot(&self, message: &RaftMessage) -> Option<()> {
+        let (from, to) = ends(message);
+        let folders = lock(&self.folders);
+        let (from, to) = (folders.get(&from)?.clone(), folders.get(&to)?.clone());
+        drop(folders);
+        let snapshot = message.message.as_ref()?.snapshot.as_ref()?;
+        let (_, meta) = decode_data(snapshot).ok()?;
+        let id = SnapshotId::of(message.region_id, snapshot);
+        let mut source = from.source(id).ok()?;
+        let mut sink = to.receive(id, meta);
+        while let Some(chunk) = source.next_chunk(CHUNK).ok()? {
+            sink.write(&chunk).ok()?;
+        }
+        sink.finish().ok()
+    }
+
+    fn report_snapshot(&self, message: &RaftMessage, ok: bool) {
+        let router = lock(&self.routers).get(&ends(message).0).cloned();
+        if let Some(router) = router.filter(|_| is_snapshot(message)) {
+            router.snapshot_status(message.region_id, message.to_peer.unwrap_or_default().id, ok);
+        }
+    }
+}
+
+fn is_snapshot(message: &RaftMessage) -> bool {
+    message.message.as_ref().is_some_and(|inner| inner.snapshot.is_some())
 }
 
 /// The stores at both ends of a message's way.

@@ -1,0 +1,173 @@
+//! Stores that were away for longer than the log reaches back.
+
+use prost::Message;
+use proto::raft_serverpb::{PeerState, RegionLocalState};
+use raftstore::{Config, keys, snapshot::SnapshotDir, store::Layout};
+use storage::{Cf, Reader};
+
+use crate::common::{Cluster, delete};
+
+/// Three stores of which one is cut off and then misses more than the log keeps. Returns it and the leader.
+fn one_falls_behind(layout: Layout) -> (Cluster, u64, u64) {
+    let config = Config {
+        log_gc_ticks: 5,
+        log_gc_threshold: 10,
+        log_gc_count_limit: 30,
+        restore_batch_bytes: 64,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::with_config(layout, config);
+    let leader = cluster.elect(None);
+    let away = leader % 3 + 1;
+    for i in 0..10 {
+        cluster.must_put(&format!("old{i}"), "v");
+    }
+    cluster.tick(4);
+    cluster.isolated.insert(away);
+    let leader = cluster.elect(Some(away));
+    for i in 0..10 {
+        let answer = cluster.write(cluster.header(leader), vec![delete(&format!("old{i}"))]);
+        cluster.settle();
+        answer.take().unwrap().unwrap();
+    }
+    for i in 0..60 {
+        cluster.must_put(&format!("k{i}"), &format!("v{i}"));
+        cluster.tick(1);
+    }
+    (cluster, away, leader)
+}
+
+fn restored(cluster: &mut Cluster, store: u64) -> u64 {
+    cluster.store(store).parts.as_ref().unwrap().router.metrics().snapshots_restored.get()
+}
+
+fn same_data(cluster: &mut Cluster, a: u64, b: u64) -> bool {
+    let (a, b) = (cluster.store(a).engines.kv.clone(), cluster.store(b).engines.kv.clone());
+    a.same_data(&b, &Cf::DATA)
+}
+
+fn region_state(cluster: &mut Cluster, store: u64) -> PeerState {
+    let region = cluster.regions[0].id;
+    let value = cluster.store(store).engines.kv.get(Cf::Raft, &keys::region_state(region)).unwrap().unwrap();
+    RegionLocalState::decode(value).unwrap().state()
+}
+
+fn caught_up(cluster: &mut Cluster, away: u64, leader: u64) {
+    for _ in 0..100 {
+        cluster.tick(1);
+        let leader = cluster.leader().unwrap_or(leader);
+        if leader != away && same_data(cluster, away, leader) {
+            return;
+        }
+    }
+    panic!("store {away} does not catch up");
+}
+
+#[test]
+fn a_store_that_missed_too_much_gets_a_snapshot_and_follows_again() {
+    for layout in [Layout::default(), Layout { log_writer: false, ..Layout::default() }] {
+        let (mut cluster, away, leader) = one_falls_behind(layout);
+        assert!(!same_data(&mut cluster, away, leader));
+        cluster.isolated.clear();
+        caught_up(&mut cluster, away, leader);
+        assert_eq!(restored(&mut cluster, away), 1);
+        assert_eq!(cluster.store(away).engines.kv.get(Cf::Raw, b"old1").unwrap(), None, "what was deleted stays so");
+        assert_eq!(region_state(&mut cluster, away), PeerState::Normal);
+        // It is a full member: the cluster goes on with it and without another one.
+        let leader = cluster.leader().unwrap();
+        let other = 6 - away - leader;
+        cluster.crash(other, 0);
+        cluster.must_put("later", "v");
+        cluster.tick(4);
+        assert!(same_data(&mut cluster, away, leader));
+        // And it comes back with what it has.
+        cluster.crash(away, 0);
+        cluster.start(away);
+        cluster.start(other);
+        cluster.tick(30);
+        cluster.must_put("last", "v");
+        let leader = cluster.leader().unwrap();
+        cluster.tick(4);
+        assert!(same_data(&mut cluster, away, leader));
+        assert_eq!(restored(&mut cluster, away), 0);
+    }
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_snapshot_is_recovered() {
+    let mut seen_applying = 0;
+    for steps in 0..40 {
+        for survivors in [0, 3, 100] {
+            let (mut cluster, away, leader) = one_falls_behind(Layout::default());
+            cluster.isolated.clear();
+            // Ticks bring the leader to send; then the steps of the receiver are counted.
+            for _ in 0..200 {
+                if cluster.store(away).dir.list().unwrap().iter().any(|name| name.starts_with("rev_")) {
+                    break;
+                }
+                for store in &cluster.stores {
+                    store.parts.as_ref().unwrap().router.tick();
+                }
+                for _ in 0..3 {
+                    cluster.settle_step(None);
+                }
+            }
+            for _ in 0..steps {
+                cluster.settle_step(Some(away));
+            }
+            seen_applying += u32::from(region_state(&mut cluster, away) == PeerState::Applying);
+            cluster.crash(away, survivors);
+            cluster.start(away);
+            assert_eq!(region_state(&mut cluster, away), PeerState::Normal, "step {steps}");
+            caught_up(&mut cluster, away, leader);
+        }
+    }
+    assert!(seen_applying > 0, "no crash fell into a snapshot");
+}
+
+#[test]
+fn a_damaged_snapshot_leads_to_another_one() {
+    let (mut cluster, away, leader) = one_falls_behind(Layout::default());
+    let region = cluster.regions[0].id;
+    cluster.isolated.clear();
+    let mut name = None;
+    for _ in 0..100 {
+        let files = cluster.store(leader).dir.list().unwrap();
+        name = files.into_iter().find(|name| name.starts_with(&format!("gen_{region}_")) && name.ends_with(".data"));
+        if name.is_some() {
+            break;
+        }
+        cluster.tick(1);
+    }
+    cluster.damage = name.map(|name| (name.replace("gen_", "rev_"), 20));
+    assert!(cluster.damage.is_some());
+    caught_up(&mut cluster, away, leader);
+    assert_eq!(restored(&mut cluster, away), 1);
+    assert!(cluster.damage.is_none(), "the first one was damaged");
+}
+
+#[test]
+fn files_that_are_lost_while_they_are_restored_cost_the_replica_and_nothing_else() {
+    let (mut cluster, away, leader) = one_falls_behind(Layout::default());
+    let region = cluster.regions[0].id;
+    cluster.isolated.clear();
+    for _ in 0..10_000 {
+        if region_state(&mut cluster, away) == PeerState::Applying {
+            break;
+        }
+        if !cluster.settle_step(None) {
+            cluster.stores.iter().for_each(|store| store.parts.as_ref().unwrap().router.tick());
+        }
+    }
+    assert_eq!(region_state(&mut cluster, away), PeerState::Applying);
+    cluster.crash(away, 0);
+    let dir = cluster.store(away).dir.clone();
+    dir.list().unwrap().iter().filter(|name| name.ends_with(".data")).for_each(|name| dir.remove(name).unwrap());
+    cluster.start(away);
+    assert_eq!(region_state(&mut cluster, away), PeerState::Applying);
+    let loaded = cluster.store(away).parts.as_ref().unwrap().router.region_ids();
+    assert!(!loaded.contains(&region) && loaded.len() == 1, "the other region is served: {loaded:?}");
+    cluster.tick(30);
+    assert_eq!(cluster.leader(), Some(leader));
+    cluster.must_put("k", "v");
+}
