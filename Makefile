@@ -82,8 +82,12 @@ interop-replay: setup ## run one seed of these again, twice, and print every eve
 
 .PHONY: check-raft
 check-raft: setup ## walk through every order of events of a small raft group
-	cargo run -p test-raft --bin check-raft -- --terms 2 --wire 4
+	cargo run -p test-raft --bin check-raft -- --terms 2 --wire 4 --states 1000000
 	cargo run -p test-raft --bin check-raft -- --crashes 0 --wire 3
+	cargo run -p test-raft --bin check-raft -- --terms 2 --crashes 0 --wire 3 --delays 1
+	cargo run -p test-raft --bin check-raft -- --terms 2 --wire 3 --delays 1 --proposals 0
+	cargo run -p test-raft --bin check-raft -- --terms 2 --wire 3 --changes 1 --states 1000000
+	cargo run -p test-raft --bin check-raft -- --terms 2 --wire 3 --reads 1 --states 1000000
 	cargo run -p test-raft --bin check-raft
 
 .PHONY: bugs-raft

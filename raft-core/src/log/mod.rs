@@ -149,6 +149,9 @@ impl<S: Storage> RaftLog<S> {
         if low >= high {
             return Ok(Vec::new());
         }
+        if high > self.last_index() + 1 {
+            return Err(Error::Unavailable { index: high - 1, last: self.last_index() });
+        }
         if self.unstable.snapshot().is_some() && low < self.unstable.offset() {
             return Err(Error::Compacted { index: low, first: self.unstable.offset() });
         }

@@ -135,6 +135,7 @@ fn slice_spans_disk_and_memory() {
     assert_eq!(slice(&mut node, 1, 5, 72), [1, 2, 3]);
     assert_eq!(slice(&mut node, 1, 5, 60), [1, 2]);
     assert_eq!(slice(&mut node, 2, 4, 0), [2]);
+    assert!(matches!(node.raft().log_entries(3, 100, u64::MAX), Err(Error::Unavailable { .. })), "past the end");
     assert_eq!(slice(&mut node, 2, 4, 24), [2], "the limit is for both parts together");
     assert_eq!(slice(&mut node, 3, 5, 0), [3]);
     assert_eq!(slice(&mut node, 4, 4, 0), [0; 0]);

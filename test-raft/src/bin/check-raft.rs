@@ -25,6 +25,15 @@ struct Arguments {
     /// Messages that arrive twice.
     #[arg(long)]
     copies: Option<u8>,
+    /// Times that a disk takes its time.
+    #[arg(long)]
+    delays: Option<u8>,
+    /// Changes of membership: the last node is removed, in one step or through a joint configuration.
+    #[arg(long)]
+    changes: Option<u8>,
+    /// Reads, of leaders and through them.
+    #[arg(long)]
+    reads: Option<u8>,
     /// Messages under way.
     #[arg(long)]
     wire: Option<usize>,
@@ -52,6 +61,9 @@ fn main() -> ExitCode {
         proposals: arguments.proposals.unwrap_or(large.proposals),
         crashes: arguments.crashes.unwrap_or(large.crashes),
         copies: arguments.copies.unwrap_or(large.copies),
+        delays: arguments.delays.unwrap_or(large.delays),
+        changes: arguments.changes.unwrap_or(large.changes),
+        reads: arguments.reads.unwrap_or(large.reads),
         wire: arguments.wire.unwrap_or(large.wire),
         states: arguments.states.unwrap_or(large.states),
         breakage,

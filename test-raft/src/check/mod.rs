@@ -6,8 +6,8 @@
 //! recognised by a 64-bit fingerprint and not walked again. The search goes by breadth, so that the first broken rule comes with a
 //! shortest list of moves.
 //!
-//! Disks are synchronous here: what a move makes a node do is written and applied before the next move. What goes wrong between handing
-//! out and writing is the campaign's part.
+//! Usually a disk is done at once: what a move makes a node do is written before the next move. With [`Bounds::delays`] a disk may take its
+//! time, so that other things happen first, and a crash loses what was not written. Applying never waits.
 
 mod moves;
 mod search;
@@ -34,6 +34,12 @@ pub struct Bounds {
     pub copies: u8,
     /// Rounds of heartbeats on somebody's order.
     pub beats: u8,
+    /// Times that a disk takes its time: what a node hands out then is written as a move of its own.
+    pub delays: u8,
+    /// Changes of membership: the last node is removed, in one step or through a joint configuration.
+    pub changes: u8,
+    /// Reads, of leaders and through them.
+    pub reads: u8,
     /// Messages under way; a state with more is not walked on.
     pub wire: usize,
     /// The search ends after so many states.
@@ -52,13 +58,16 @@ impl Bounds {
             crashes: 1,
             copies: 0,
             beats: 0,
+            delays: 0,
+            changes: 0,
+            reads: 0,
             wire: 6,
             states: 20_000,
             breakage: None,
         }
     }
 
-    /// What `make check-raft` walks, in one to three minutes.
+    /// What `check-raft` walks unless it is told otherwise.
     pub fn large() -> Self {
         Bounds { max_term: 3, states: 300_000, ..Bounds::small() }
     }

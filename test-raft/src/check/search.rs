@@ -72,7 +72,7 @@ fn fingerprint(world: &World, used: &Used) -> u64 {
     digest.finish()
 }
 
-fn attempt(world: &mut World, step: &Move) -> Result<(), Violation> {
+fn attempt(world: &mut World, step: &Move) -> Result<bool, Violation> {
     capture(|| make(world, step)).unwrap_or_else(|panic| Err(panics::as_violation(panic)))
 }
 
@@ -91,10 +91,14 @@ pub fn check(bounds: &Bounds) -> Result<Summary, Box<Counterexample>> {
         for (step, used) in moves(&state.world, state.used, bounds) {
             tried += 1;
             let mut world = state.world.clone();
-            if let Err(violation) = attempt(&mut world, &step) {
-                ways.push((state.place, Some(step)));
-                let events = tell(bounds, &ways);
-                return Err(Box::new(Counterexample { violation, events, states: seen.len() }));
+            match attempt(&mut world, &step) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(violation) => {
+                    ways.push((state.place, Some(step)));
+                    let events = tell(bounds, &ways);
+                    return Err(Box::new(Counterexample { violation, events, states: seen.len() }));
+                }
             }
             if world.group.wire.len() > bounds.wire || !seen.insert(fingerprint(&world, &used)) {
                 continue;

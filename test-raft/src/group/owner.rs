@@ -17,6 +17,8 @@ impl World {
             let changes = ready.entries.iter().filter_map(|entry| membership::decode(entry).ok());
             changes.for_each(|change| drop(node.apply_conf_change(change)));
         }
+        self.rules.check(&Event::Taken { node: id, ready: &ready })?;
+        let Some(member) = self.group.members.get_mut(&id) else { return Ok(false) };
         let mut messages = std::mem::take(&mut ready.messages);
         if breakage == Some(Breakage::SendBeforeWrite) {
             messages.append(&mut ready.persisted_messages);

@@ -5,7 +5,7 @@ use proto::eraftpb::{Message, MessageType};
 use raft_core::{MemStorage, RawNode};
 
 use super::{Action, Reshape, World, describe};
-use crate::invariants::{Cause, Violation};
+use crate::invariants::{Cause, Event, Violation};
 
 /// What an action comes to: true if it did something, or the rule it broke.
 pub type Outcome = Result<bool, Violation>;
@@ -128,20 +128,34 @@ impl World {
         self.group.asked += 1;
         let mut data = self.group.asked.to_be_bytes().to_vec();
         data.resize(size.max(data.len()), 0);
+        let data = Bytes::from(data);
+        let Some(node) = self.group.members.get_mut(&id).and_then(|member| member.node_mut()) else { return Ok(false) };
         // Refused by all but leaders, and by those when too much is on its way.
-        self.input(id, action, Cause::Other, |node| drop(node.propose(Bytes::new(), data.into())))
+        let (last, told) = (node.raft.last_index(), node.propose(Bytes::new(), data.clone()).ok());
+        self.observe(id, Cause::Other)?;
+        self.proposed(id, last, told, Some(data))?;
+        self.note(id, action, String::new);
+        Ok(true)
+    }
+
+    fn proposed(&mut self, id: u64, last: u64, told: Option<(u64, u64)>, data: Option<Bytes>) -> Result<(), Violation> {
+        let Some(member) = self.group.members.get(&id) else { return Ok(()) };
+        self.rules.check(&Event::Proposed { member, last, told, data })
     }
 
     fn change(&mut self, id: u64, reshape: &Reshape, action: &Action) -> Outcome {
         let Some(node) = self.group.members.get_mut(&id).and_then(|member| member.node_mut()) else { return Ok(false) };
+        let last = node.raft.last_index();
         let result = match reshape.to_v1() {
             Some(change) => node.propose_conf_change(Bytes::new(), change),
             None => node.propose_conf_change(Bytes::new(), reshape.to_v2()),
         };
-        if result.is_err() {
+        let told = result.ok();
+        if told.is_none() && node.raft.last_index() == last {
             return Ok(false);
         }
         self.observe(id, Cause::Other)?;
+        self.proposed(id, last, told, None)?;
         self.note(id, action, String::new);
         Ok(true)
     }

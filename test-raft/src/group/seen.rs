@@ -24,6 +24,8 @@ pub struct Marks {
     pub leader: u64,
     /// To whom it hands over its leadership, 0 if it does not.
     pub transfer: u64,
+    /// Index of the snapshot that it has taken in and not on its disk yet, 0 if there is none.
+    pub snapshot: u64,
     /// First index of its log.
     pub first: u64,
     /// Highest applied index.
@@ -49,6 +51,7 @@ impl Marks {
             role: raft.role(),
             leader: raft.leader_id(),
             transfer: raft.transfer_target().unwrap_or(0),
+            snapshot: raft.pending_snapshot().unwrap_or(0),
             first: raft.first_index(),
             applied: raft.applied(),
             commit: raft.committed(),

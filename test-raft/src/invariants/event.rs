@@ -1,6 +1,8 @@
 //! What the rules are told.
 
+use bytes::Bytes;
 use proto::eraftpb::{ConfState, Message};
+use raft_core::Ready;
 
 use crate::group::{Group, LogChange, Machine, Marks, Member};
 
@@ -39,10 +41,28 @@ pub struct Step<'a> {
 }
 
 /// What the rules are told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Event<'a> {
     /// Something happened to a node.
     Step(&'a Step<'a>),
+    /// A node's owner took a Ready.
+    Taken {
+        /// The node.
+        node: u64,
+        /// Everything in it.
+        ready: &'a Ready,
+    },
+    /// Somebody proposed something to a node.
+    Proposed {
+        /// The node, as it is afterwards.
+        member: &'a Member,
+        /// Where its log ended before.
+        last: u64,
+        /// Index and term that it promised, `None` if it refused.
+        told: Option<(u64, u64)>,
+        /// What the entry must contain, if that is known.
+        data: Option<Bytes>,
+    },
     /// A message leaves a node.
     Sent {
         /// The node.

@@ -23,11 +23,15 @@
 //! | R-CONF-CAMPAIGN | nobody campaigns without a vote, or over a committed change that it has not applied | thesis, section 4.1 |
 //! | R-XFER-QUIET | who hands over its leadership appends nothing meanwhile | thesis, section 3.10 |
 //! | R-XFER-BOUND | a handover is over after one election timeout | thesis, section 3.10 |
+//! | R-SNAP-ONE | while a snapshot is not on the disk, no second one and no append is taken in | Raft, section 7 |
+//! | R-APPEND-ANSWER | every append that reaches a node is answered | Raft, figure 2, AppendEntries |
+//! | R-DROP-TOLD | a proposal is in the log, or its proposer was told that it is not | Raft, section 8 |
 //! | R-READ | a read sees everything that was committed when it was asked | thesis, section 6.4 |
 //!
 //! All of them are incremental: they look at the node that something happened to. What they remember is part of a state when all states
 //! are searched, therefore each is [`Hash`] and [`Clone`].
 
+mod append_answer;
 mod append_only;
 mod apply_same;
 mod commit_quorum;
@@ -37,6 +41,7 @@ mod conf_applied;
 mod conf_campaign;
 mod conf_one;
 mod conf_overlap;
+mod drop_told;
 mod election;
 mod event;
 mod lease;
@@ -45,6 +50,7 @@ mod monotone;
 mod order;
 mod persist;
 mod read;
+mod snap_one;
 mod transfer;
 mod truncate;
 mod vote;
@@ -116,6 +122,7 @@ rules! {
     monotone: monotone::Monotone,
     order: order::IndexOrder,
     persist: persist::PersistFirst,
+    snap_one: snap_one::OneSnapshot,
     conf_one: conf_one::OneChange,
     conf_applied: conf_applied::ConfIsApplied,
     conf_overlap: conf_overlap::QuorumsOverlap,
@@ -134,5 +141,7 @@ rules! {
     commit_quorum: commit_quorum::CommitQuorum,
     completeness: completeness::LeaderCompleteness,
     apply_same: apply_same::ApplySame,
+    append_answer: append_answer::AppendsAreAnswered,
+    drop_told: drop_told::ProposersAreTold,
     read: read::ReadsAreFresh,
 }
