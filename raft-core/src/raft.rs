@@ -188,11 +188,6 @@ impl<S: Storage> Raft<S> {
         self.log.slice(low, high, max_size)
     }
 
-    /// Index of the snapshot that was taken in and is not on this node's disk yet.
-    pub fn pending_snapshot(&self) -> Option<u64> {
-        self.log.unstable().snapshot_position().map(|(index, _)| index)
-    }
-
     /// True once an entry of the current term is committed: only then does a leader know all that was committed before it.
     pub fn committed_in_term(&self) -> bool {
         self.log.match_term(self.log.committed(), self.term)

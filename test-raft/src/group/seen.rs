@@ -51,7 +51,7 @@ impl Marks {
             role: raft.role(),
             leader: raft.leader_id(),
             transfer: raft.transfer_target().unwrap_or(0),
-            snapshot: raft.pending_snapshot().unwrap_or(0),
+            snapshot: raft.pending_snapshot().map_or(0, |(index, _)| index),
             first: raft.first_index(),
             applied: raft.applied(),
             commit: raft.committed(),
