@@ -69,7 +69,7 @@ impl EpochRule {
     /// # Errors
     /// [`Error::EpochNotMatch`] with the region as it is.
     pub fn check(self, region: &Region, sent: &RegionEpoch) -> Result<()> {
-        // lab:begin 3B epoch::check  hint="equality, both ways, of the parts that the row names"
+        // lab:begin 2B epoch::check  hint="equality, both ways, of the parts that the row names"
         let current = region.region_epoch.unwrap_or_default();
         let version = !self.checks_version || current.version == sent.version;
         let conf_ver = !self.checks_conf_ver || current.conf_ver == sent.conf_ver;
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn each_row_compares_its_parts_both_ways() {
+    fn each_row_compares_its_parts_both_ways_2b() {
         let current = region(3, 7);
         let epoch = |version, conf_ver| RegionEpoch { conf_ver, version };
         let accepts = |rule: EpochRule, sent: RegionEpoch| match rule.check(&current, &sent) {

@@ -106,6 +106,7 @@ fn execute(project: &Project, paths: &BTreeSet<String>) -> Result<BTreeMap<Strin
         let line = line.map_err(|error| Error::Cargo(error.to_string()))?;
         println!("{line}");
         let verdict = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "));
+        let verdict = verdict.map(|(path, verdict)| (path.trim_end_matches(" - should panic"), verdict));
         if let Some((path, verdict)) = verdict.filter(|(path, _)| paths.contains(*path)) {
             // A test may exist under the same path in two binaries; it passes when it passes in both.
             let all = passed.entry(path.to_owned()).or_insert(true);

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_goes_that_a_member_or_the_state_machine_still_needs() {
+    fn nothing_goes_that_a_member_or_the_state_machine_still_needs_2c() {
         let config = config(1);
         let mut gc = LogGc::default();
         assert_eq!(gc.compact_to(bounds(6, 40, 60, 70), &config), Some(39));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_too_long_is_cut_in_half_even_if_a_member_needs_it() {
+    fn a_log_that_is_too_long_is_cut_in_half_even_if_a_member_needs_it_2c() {
         let config = Config { log_gc_count_limit: 100, log_gc_size_limit: 1000, ..config(50) };
         let mut gc = LogGc::default();
         assert_eq!(gc.compact_to(bounds(6, 10, 106, 206), &config), Some(105));
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn few_entries_are_held_back_for_a_while() {
+    fn few_entries_are_held_back_for_a_while_2c() {
         let config = config(50);
         let mut gc = LogGc::default();
         let small = bounds(6, 20, 20, 20);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_log_comes_to_rest() {
+    fn an_idle_log_comes_to_rest_2c() {
         let config = config(1);
         let mut gc = LogGc::default();
         let (mut first, mut last, mut proposals) = (6, 100, 0);

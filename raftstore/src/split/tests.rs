@@ -46,7 +46,7 @@ fn parts(keys: &[String], cuts: &[Bytes]) -> Vec<usize> {
 }
 
 #[test]
-fn a_bound_is_an_encoding_between_two_raw_keys_where_they_differ_early() {
+fn a_bound_is_an_encoding_between_two_raw_keys_where_they_differ_early_3b() {
     let keys: &[&[u8]] =
         &[b"a", b"a\0", b"ab", b"abc", b"abcdefgh1", b"abcdefgi", b"abcdefgi2", b"b", b"user1", b"\xff\xff"];
     for pair in keys.windows(2) {
@@ -87,7 +87,7 @@ fn a_cut_before_a_short_raw_key_is_exact() {
 }
 
 #[test]
-fn split_keys_must_cut_into_parts_that_are_not_empty() {
+fn split_keys_must_cut_into_parts_that_are_not_empty_3b() {
     let key = |text: &str| Bytes::from(encode_bytes(text.as_bytes()));
     let bounded = region(&key("b"), &key("y"));
     assert!(check_split_keys(&bounded, &[key("c"), key("m")]).is_ok());
@@ -118,7 +118,7 @@ fn split_at(cuts: &[(&str, u64, &[u64])], right_derive: bool) -> BatchSplitReque
 }
 
 #[test]
-fn the_parts_of_a_region_cover_it_and_share_an_epoch() {
+fn the_parts_of_a_region_cover_it_and_share_an_epoch_3b() {
     let peer = |id, store_id| Peer { id, store_id, ..Default::default() };
     let key = |text: &str| Bytes::from(encode_bytes(text.as_bytes()));
     let parent = Region { peers: vec![peer(11, 1), peer(12, 2)], ..region(b"", &key("y")) };
@@ -169,7 +169,7 @@ fn a_region_within_its_limits_is_left_alone_and_counted() {
 }
 
 #[test]
-fn a_large_region_is_cut_into_parts_of_the_split_size() {
+fn a_large_region_is_cut_into_parts_of_the_split_size_3b() {
     let keys: Vec<String> = (0..100).map(|n| format!("{n:03}")).collect();
     let engine = raw(keys.clone());
     let found = check_region(&engine, &region(b"", b""), &limits(4_500, 3_000), CutPolicy::Limits).unwrap();
@@ -242,7 +242,7 @@ fn sizes_follow_what_is_applied_and_are_never_below_zero() {
 }
 
 #[test]
-fn a_walk_is_due_when_the_region_may_be_too_large_and_has_grown_since_the_last() {
+fn a_walk_is_due_when_the_region_may_be_too_large_and_has_grown_since_the_last_3b() {
     let limits = limits(1_000, 640);
     let grown = |bytes: usize| {
         let mut growth = Growth::default();

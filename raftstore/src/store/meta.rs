@@ -67,7 +67,7 @@ impl StoreMeta {
     /// # Panics
     /// If it overlaps another region of the store.
     pub fn put(&mut self, region: Region) {
-        // lab:begin 3B store_meta::put  hint="two maps that must say the same; out with the old one first"
+        // lab:begin 2B store_meta::put  hint="two maps that must say the same; out with the old one first"
         self.remove(region.id);
         if let Some(other) = self.overlapping(&region.start_key, &region.end_key).next() {
             panic!("invariant S-DISJOINT: region {region:?} overlaps {other:?} on one store");
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_leaves_every_key_in_one_region() {
+    fn a_split_leaves_every_key_in_one_region_3b() {
         let mut meta = StoreMeta::default();
         meta.put(region(1, "", "m"));
         meta.put(region(2, "m", ""));
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "S-DISJOINT")]
-    fn regions_that_overlap_are_found_out() {
+    fn regions_that_overlap_are_found_out_3b() {
         let mut meta = StoreMeta::default();
         meta.put(region(1, "", "m"));
         meta.put(region(2, "l", ""));
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "S-SPLIT-IDS")]
-    fn a_new_part_that_is_known_is_found_out() {
+    fn a_new_part_that_is_known_is_found_out_3b() {
         let mut meta = StoreMeta::default();
         meta.put(region(1, "", "m"));
         meta.put(region(2, "m", ""));

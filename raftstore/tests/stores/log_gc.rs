@@ -49,7 +49,7 @@ fn compact_log(compact_index: u64) -> AdminRequest {
 }
 
 #[test]
-fn every_replica_cuts_its_log_at_the_same_place_and_deletes_what_is_cut_off() {
+fn every_replica_cuts_its_log_at_the_same_place_and_deletes_what_is_cut_off_2c() {
     let (mut cluster, leader) = cluster();
     put_many(&mut cluster, 40);
     cluster.tick(20);
@@ -64,7 +64,7 @@ fn every_replica_cuts_its_log_at_the_same_place_and_deletes_what_is_cut_off() {
 }
 
 #[test]
-fn nothing_is_cut_off_that_a_member_lacks() {
+fn nothing_is_cut_off_that_a_member_lacks_2c() {
     let (mut cluster, leader) = cluster();
     let away = leader % 3 + 1;
     put_many(&mut cluster, 10);
@@ -81,7 +81,7 @@ fn nothing_is_cut_off_that_a_member_lacks() {
 }
 
 #[test]
-fn a_store_comes_back_with_its_short_log() {
+fn a_store_comes_back_with_its_short_log_2c() {
     let (mut cluster, leader) = cluster();
     put_many(&mut cluster, 40);
     cluster.tick(20);
@@ -103,7 +103,7 @@ fn a_store_comes_back_with_its_short_log() {
 }
 
 #[test]
-fn an_operator_may_compact_what_is_applied_and_nothing_else() {
+fn an_operator_may_compact_what_is_applied_and_nothing_else_2c() {
     let (mut cluster, leader) = cluster();
     put_many(&mut cluster, 8);
     cluster.tick(1);

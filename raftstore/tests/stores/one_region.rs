@@ -20,7 +20,7 @@ fn elected(layout: Layout) -> (Cluster, u64) {
 }
 
 #[test]
-fn what_was_written_is_read_and_reaches_every_store() {
+fn what_was_written_is_read_and_reaches_every_store_2b() {
     for layout in layouts() {
         let (mut cluster, _) = elected(layout);
         cluster.must_put("k", "v");
@@ -34,7 +34,7 @@ fn what_was_written_is_read_and_reaches_every_store() {
 }
 
 #[test]
-fn a_read_makes_no_log_entry() {
+fn a_read_makes_no_log_entry_2b() {
     let (mut cluster, leader) = elected(Layout::default());
     cluster.must_put("k", "v");
     let last = |c: &mut Cluster| c.store(leader).parts.as_ref().unwrap().router.statuses()[0].last;
@@ -48,7 +48,7 @@ fn a_read_makes_no_log_entry() {
 }
 
 #[test]
-fn writes_that_wait_together_become_one_entry() {
+fn writes_that_wait_together_become_one_entry_2b() {
     let (mut cluster, leader) = elected(Layout::default());
     let proposed = |c: &mut Cluster| {
         let metrics = c.store(leader).parts.as_ref().unwrap().router.metrics().clone();
@@ -68,7 +68,7 @@ fn writes_that_wait_together_become_one_entry() {
 }
 
 #[test]
-fn a_new_leader_serves_what_the_old_one_acknowledged() {
+fn a_new_leader_serves_what_the_old_one_acknowledged_2b() {
     for layout in layouts() {
         let (mut cluster, old) = elected(layout);
         cluster.must_put("k", "v1");
@@ -84,7 +84,7 @@ fn a_new_leader_serves_what_the_old_one_acknowledged() {
 }
 
 #[test]
-fn all_stores_crash_and_lose_what_they_had_not_synced() {
+fn all_stores_crash_and_lose_what_they_had_not_synced_2b() {
     for layout in layouts() {
         for surviving in [0, 1, 7] {
             let (mut cluster, _) = elected(layout);
@@ -106,7 +106,7 @@ fn all_stores_crash_and_lose_what_they_had_not_synced() {
 }
 
 #[test]
-fn an_isolated_leader_acknowledges_nothing_and_its_writes_are_refused_once_they_are_lost() {
+fn an_isolated_leader_acknowledges_nothing_and_its_writes_are_refused_once_they_are_lost_2b() {
     let (mut cluster, old) = elected(Layout::default());
     cluster.isolated.insert(old);
     let lost = cluster.write(cluster.header(old), vec![put("k", "lost")]);
@@ -125,7 +125,7 @@ fn an_isolated_leader_acknowledges_nothing_and_its_writes_are_refused_once_they_
 }
 
 #[test]
-fn a_lost_write_is_refused_even_if_the_log_never_grows_to_its_index_again() {
+fn a_lost_write_is_refused_even_if_the_log_never_grows_to_its_index_again_2b() {
     let (mut cluster, old) = elected(Layout::default());
     cluster.isolated.insert(old);
     let mut lost = Vec::new();
@@ -142,7 +142,7 @@ fn a_lost_write_is_refused_even_if_the_log_never_grows_to_its_index_again() {
 }
 
 #[test]
-fn requests_for_the_wrong_store_peer_leader_term_or_epoch_are_refused() {
+fn requests_for_the_wrong_store_peer_leader_term_or_epoch_are_refused_2b() {
     let (mut cluster, leader) = elected(Layout::default());
     let header = cluster.header(leader);
     let other = cluster.regions[0].peers.iter().find(|p| p.store_id != leader).copied().unwrap();
@@ -181,7 +181,7 @@ fn requests_for_the_wrong_store_peer_leader_term_or_epoch_are_refused() {
 }
 
 #[test]
-fn keys_outside_of_the_region_and_entries_over_the_limit_are_refused() {
+fn keys_outside_of_the_region_and_entries_over_the_limit_are_refused_2b() {
     let (mut cluster, leader) = elected(Layout::default());
     let outside = String::from_utf8(vec![0x7f; 1]).unwrap();
     let beyond = Bytes::from(vec![0xff; 12]);
@@ -213,7 +213,7 @@ fn swap(key: &'static str, previous: Option<&'static str>, value: &'static str) 
 }
 
 #[test]
-fn of_swaps_that_wait_together_each_sees_the_one_before() {
+fn of_swaps_that_wait_together_each_sees_the_one_before_2b() {
     let (mut cluster, leader) = elected(Layout::default());
     let requests = [swap("k", None, "a"), swap("k", None, "b"), swap("k", Some("a"), "b"), swap("k", Some("b"), "a")];
     let answers = requests.map(|r| cluster.write(cluster.header(leader), vec![r]));
@@ -225,7 +225,7 @@ fn of_swaps_that_wait_together_each_sees_the_one_before() {
 }
 
 #[test]
-fn a_swap_is_decided_once_whatever_part_of_the_data_a_crash_leaves() {
+fn a_swap_is_decided_once_whatever_part_of_the_data_a_crash_leaves_2b() {
     for surviving in 0..12 {
         let (mut cluster, leader) = elected(Layout::default());
         for request in [swap("k", None, "a"), swap("k", Some("a"), "b"), swap("k", Some("b"), "a")] {
@@ -250,7 +250,7 @@ fn a_swap_is_decided_once_whatever_part_of_the_data_a_crash_leaves() {
 }
 
 #[test]
-fn leaders_report_their_regions_and_stores_themselves() {
+fn leaders_report_their_regions_and_stores_themselves_2b() {
     let (cluster, leader) = elected(Layout::default());
     let reports = cluster.reports.regions.lock().unwrap();
     let report = reports.iter().rev().find(|r| r.region.as_ref().unwrap().id == cluster.regions[0].id).unwrap();

@@ -90,7 +90,7 @@ fn read(cluster: &mut Cluster, region: &Region, key: &str) -> Result<Option<Byte
 }
 
 #[test]
-fn a_split_makes_regions_that_serve_at_once_on_every_store() {
+fn a_split_makes_regions_that_serve_at_once_on_every_store_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     cluster.must_put("m", "2");
@@ -120,7 +120,7 @@ fn a_split_makes_regions_that_serve_at_once_on_every_store() {
 }
 
 #[test]
-fn the_scheduler_hears_of_all_parts_at_once_and_of_their_leaders_without_a_tick() {
+fn the_scheduler_hears_of_all_parts_at_once_and_of_their_leaders_without_a_tick_3b() {
     let (mut cluster, leader) = cluster();
     cluster.reports.regions.lock().unwrap().clear();
     let found = split(&mut cluster, leader, &["g"]);
@@ -133,7 +133,7 @@ fn the_scheduler_hears_of_all_parts_at_once_and_of_their_leaders_without_a_tick(
 }
 
 #[test]
-fn who_comes_with_the_old_epoch_is_told_all_parts() {
+fn who_comes_with_the_old_epoch_is_told_all_parts_3b() {
     let (mut cluster, leader) = cluster();
     let old = cluster.regions[0].clone();
     let found = split(&mut cluster, leader, &["g", "t"]);
@@ -160,7 +160,7 @@ fn who_comes_with_the_old_epoch_is_told_all_parts() {
 }
 
 #[test]
-fn a_write_that_was_proposed_before_the_split_keeps_its_place_and_one_behind_it_changes_nothing() {
+fn a_write_that_was_proposed_before_the_split_keeps_its_place_and_one_behind_it_changes_nothing_3b() {
     let (mut cluster, leader) = cluster();
     let header = cluster.header(leader);
     let before = cluster.write(header.clone(), vec![put("a", "before")]);
@@ -181,7 +181,7 @@ fn a_write_that_was_proposed_before_the_split_keeps_its_place_and_one_behind_it_
 }
 
 #[test]
-fn an_entry_with_the_epoch_before_a_split_is_refused_when_it_is_applied() {
+fn an_entry_with_the_epoch_before_a_split_is_refused_when_it_is_applied_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     cluster.lazy.extend((1..=3).filter(|store| *store != leader));
@@ -209,7 +209,7 @@ fn an_entry_with_the_epoch_before_a_split_is_refused_when_it_is_applied() {
 }
 
 #[test]
-fn keys_that_cut_nothing_and_requests_for_another_epoch_are_refused() {
+fn keys_that_cut_nothing_and_requests_for_another_epoch_are_refused_3b() {
     let (mut cluster, leader) = cluster();
     let found = split(&mut cluster, leader, &["g"]);
     let right = header_of(&found[1], leader);
@@ -239,7 +239,7 @@ fn keys_that_cut_nothing_and_requests_for_another_epoch_are_refused() {
 }
 
 #[test]
-fn one_split_at_a_time_and_none_waits_for_ever_for_its_ids() {
+fn one_split_at_a_time_and_none_waits_for_ever_for_its_ids_3b() {
     let (mut cluster, leader) = with_config(Config { split_check_ticks: 5, split_wait_ticks: 20, ..Config::default() });
     cluster.reports.silent.store(true, Ordering::Relaxed);
     let header = cluster.header(leader);
@@ -264,7 +264,7 @@ fn one_split_at_a_time_and_none_waits_for_ever_for_its_ids() {
 }
 
 #[test]
-fn a_leader_that_is_deposed_while_it_waits_for_ids_splits_nothing() {
+fn a_leader_that_is_deposed_while_it_waits_for_ids_splits_nothing_3b() {
     let (mut cluster, leader) = with_config(Config { split_wait_ticks: 10_000, ..Config::default() });
     cluster.reports.silent.store(true, Ordering::Relaxed);
     let answer = cluster.admin(cluster.header(leader), split_at(&["g"]));
@@ -280,7 +280,7 @@ fn a_leader_that_is_deposed_while_it_waits_for_ids_splits_nothing() {
 }
 
 #[test]
-fn a_crash_right_after_the_split_is_applied_loses_no_region() {
+fn a_crash_right_after_the_split_is_applied_loses_no_region_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     let found = split(&mut cluster, leader, &["g"]);
@@ -304,7 +304,7 @@ fn a_crash_right_after_the_split_is_applied_loses_no_region() {
 }
 
 #[test]
-fn a_new_region_begins_with_its_own_log() {
+fn a_new_region_begins_with_its_own_log_3b() {
     let (mut cluster, leader) = with_config(Config { log_gc_ticks: 5, log_gc_threshold: 10, ..Config::default() });
     for i in 0..50 {
         cluster.must_put(&format!("a{i}"), "v");
@@ -324,7 +324,7 @@ fn a_new_region_begins_with_its_own_log() {
 }
 
 #[test]
-fn a_store_that_was_away_splits_when_it_is_back() {
+fn a_store_that_was_away_splits_when_it_is_back_3b() {
     let (mut cluster, leader) = cluster();
     let away = leader % 3 + 1;
     cluster.isolated.insert(away);
@@ -340,7 +340,7 @@ fn a_store_that_was_away_splits_when_it_is_back() {
 }
 
 #[test]
-fn a_vote_that_comes_before_the_split_is_kept_until_it_is_applied() {
+fn a_vote_that_comes_before_the_split_is_kept_until_it_is_applied_3b() {
     let (mut cluster, leader) = cluster();
     let slow = leader % 3 + 1;
     let other = slow % 3 + 1;

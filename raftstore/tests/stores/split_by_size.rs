@@ -6,7 +6,7 @@ use raftstore::{Config, Error, split::SplitLimits};
 use crate::split::{cluster, on_disk, parts, split_at, with_config, write};
 
 #[test]
-fn a_region_that_grows_too_large_is_split_until_all_parts_are_within_the_limits() {
+fn a_region_that_grows_too_large_is_split_until_all_parts_are_within_the_limits_3b() {
     let split = SplitLimits { max_bytes: 3_000, split_bytes: 2_000, max_cuts: 2, ..SplitLimits::default() };
     let (mut cluster, _) =
         with_config(Config { split, split_check_ticks: 3, region_heartbeat_ticks: 10, ..Config::default() });
@@ -46,7 +46,7 @@ fn a_region_that_grows_too_large_is_split_until_all_parts_are_within_the_limits(
 }
 
 #[test]
-fn a_region_is_cut_in_the_middle_when_no_key_is_named() {
+fn a_region_is_cut_in_the_middle_when_no_key_is_named_3b() {
     let (mut cluster, leader) = cluster();
     let answer = cluster.admin(cluster.header(leader), split_at(&[]));
     cluster.settle();

@@ -94,6 +94,8 @@ pub struct Summary {
     pub outcomes: (usize, usize, usize),
     /// Stores that crashed.
     pub crashes: u64,
+    /// Snapshots that have reached a store.
+    pub snapshots: u64,
     /// Messages lost at random.
     pub lost: u64,
     /// Messages lost at a cut link.

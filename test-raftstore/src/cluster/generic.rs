@@ -102,6 +102,8 @@ struct Generic<'a> {
     next_crash: u64,
     /// The store that is down, and when it comes back.
     down: Option<(u64, u64)>,
+    /// The store that misses this whole iteration.
+    away: Option<u64>,
 }
 
 impl<'a> Generic<'a> {
@@ -111,13 +113,15 @@ impl<'a> Generic<'a> {
         let pause = if chaos.is_calm() { 1 } else { chaos.clients };
         let resting = (1..=chaos.clients).map(|id| Work::new(id, rng.fork("client"), pause)).collect();
         let (passed, next_partition, next_crash) = (0, 0, 0);
-        Self { cluster, chaos, rng, resting, at_work: 0, passed, next_partition, next_crash, down: None }
+        Self { cluster, chaos, rng, resting, at_work: 0, passed, next_partition, next_crash, down: None, away: None }
     }
 
     fn run(mut self) {
         self.cluster.leader("");
         for _ in 0..ITERATIONS {
+            let snapshots = self.cluster.snapshots();
             self.work_under_faults();
+            self.leave_behind();
             if self.chaos.crash {
                 self.cluster.crash_all();
                 self.cluster.advance(1);
@@ -125,6 +129,7 @@ impl<'a> Generic<'a> {
             self.cluster.heal();
             self.cluster.leader("");
             self.cluster.settle();
+            self.check_snapshots(snapshots);
         }
         let written = self.resting.iter().map(Work::keys_held).sum();
         self.verify();
@@ -160,12 +165,45 @@ impl<'a> Generic<'a> {
         if self.chaos.unreliable {
             self.cluster.lose_messages(LOSS);
         }
+        self.send_away();
         self.send_to_work(|work| work.begin_round(operations));
         while self.at_work > 0 {
             self.strike();
             self.tick("clients do not get their operations done under faults");
         }
         self.down = None;
+    }
+
+    /// With logs that are compacted: one store misses the iteration.
+    fn send_away(&mut self) {
+        if self.chaos.log_limit.is_none() {
+            return;
+        }
+        let leader = self.cluster.leader("");
+        let others: Vec<u64> = self.cluster.stores().into_iter().filter(|store| *store != leader).collect();
+        let Some(away) = self.rng.pick(&others).copied() else { return };
+        match self.chaos.crash {
+            true => self.cluster.crash(away),
+            false => self.cluster.isolate(away),
+        }
+        self.away = Some(away);
+    }
+
+    /// Goes on until the store that is away cannot catch up from the log.
+    fn leave_behind(&mut self) {
+        let Some(away) = self.away else { return };
+        if self.chaos.partitions {
+            self.cluster.reconnect();
+        }
+        self.cluster.leave_behind(away, "");
+    }
+
+    /// The store that was away has caught up, and not from the log.
+    fn check_snapshots(&mut self, before: u64) {
+        if let (Some(away), true) = (self.away.take(), self.cluster.snapshots() == before) {
+            let details = format!("store {away}, which was away for longer than the log lasts, has got no snapshot");
+            self.cluster.fail(FailureKind::Stuck, "L-SNAPSHOT", details);
+        }
     }
 
     /// Lets go wrong what is due.

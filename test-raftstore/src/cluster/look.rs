@@ -86,6 +86,33 @@ impl Cluster {
         Some((state.truncated_state.unwrap_or_default().index, state.applied_index))
     }
 
+    /// Snapshots that have reached a store so far.
+    pub fn snapshots(&self) -> u64 {
+        self.driver.summary().snapshots
+    }
+
+    /// Writes until the log of the region of a key goes on behind all that a store can have that is cut off or down: it needs a snapshot
+    /// from then on.
+    #[track_caller]
+    pub fn leave_behind(&mut self, store: u64, key: &str) {
+        let leader = self.leader(key);
+        let region = self.region(key).id;
+        let all = self.peers(region).into_iter().find(|status| status.peer.store_id == leader);
+        let behind = all.map_or(0, |status| status.last);
+        let patience = 4 * self.setup.log_limit.unwrap_or_default() + 10;
+        for number in 0..patience {
+            let leader = self.leader(key);
+            if self.truncated_and_applied(leader, region).is_some_and(|(truncated, _)| truncated > behind) {
+                return;
+            }
+            self.put(&format!("filler{:02}", number % 10), &format!("{number} without store {store}"));
+            self.advance(1);
+        }
+        let details = format!("after {patience} more writes the log still reaches back to index {behind}");
+        let report = self.driver.describe();
+        self.fail(FailureKind::Stuck, "L-LOG-GC", format!("{details}\n{report}"));
+    }
+
     /// Asks one store, leader or not, for a key of a region as the test knows it, and waits so long for an answer.
     pub fn read_at(&mut self, store: u64, region: &Region, key: &str, ticks: u64) -> Reaction<Option<Bytes>> {
         let key = Bytes::copy_from_slice(key.as_bytes());

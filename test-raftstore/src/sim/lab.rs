@@ -232,6 +232,7 @@ impl Driver for Simulation {
             ticks: self.clock.now().as_micros() / NOMINAL_TICK,
             outcomes: self.history.count_outcomes(),
             crashes: self.crashes,
+            snapshots: self.snapshots.arrived,
             lost: network.lost,
             cut: network.cut,
             digest: self.trace.digest(),

@@ -3,4 +3,5 @@
 
 mod harness;
 mod project2b;
+mod project2c;
 mod project3b;

@@ -456,6 +456,7 @@ impl<E: LabEngine> Driver for ThreadCluster<E> {
             ticks: (self.shared.began.elapsed().as_micros() / TICK.as_micros()) as u64,
             outcomes: lock(&self.shared.history).count_outcomes(),
             crashes: self.crashes,
+            snapshots: self.network.snapshots(),
             lost: network.lost,
             cut: network.cut,
             digest: 0,

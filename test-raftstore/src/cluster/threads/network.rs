@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -48,6 +49,7 @@ pub struct ThreadNetwork<E: Engine> {
     links: Arc<Mutex<Network>>,
     routers: Routers<E>,
     folders: Folders,
+    copied: Arc<AtomicU64>,
     wire: Option<Wire>,
     carrier: Option<JoinHandle<()>>,
 }
@@ -57,11 +59,12 @@ impl<E: Engine> ThreadNetwork<E> {
     pub fn new(rng: SeededRng) -> Self {
         let (messages, arriving) = channel();
         let links = Arc::new(Mutex::new(Network::new(LinkQuality::CLEAN, rng)));
-        let (routers, folders) = (Routers::default(), Folders::default());
+        let (routers, folders, copied) = (Routers::default(), Folders::default(), Arc::new(AtomicU64::new(0)));
         let carrier = Carrier {
             links: links.clone(),
             routers: routers.clone(),
             folders: folders.clone(),
+            copied: copied.clone(),
             arriving,
             under_way: BinaryHeap::new(),
             messages: BTreeMap::new(),
@@ -70,7 +73,7 @@ impl<E: Engine> ThreadNetwork<E> {
         };
         let carrier = thread::Builder::new().name("network".to_owned()).spawn(|| carrier.run());
         let carrier = carrier.expect("invariant: there is a thread left for the network");
-        Self { links, routers, folders, wire: Some(Wire { messages }), carrier: Some(carrier) }
+        Self { links, routers, folders, copied, wire: Some(Wire { messages }), carrier: Some(carrier) }
     }
 
     /// The links, to set them.
@@ -86,6 +89,11 @@ impl<E: Engine> ThreadNetwork<E> {
     /// The snapshots of the stores.
     pub fn folders(&self) -> &Folders {
         &self.folders
+    }
+
+    /// Snapshots that have reached a store.
+    pub fn snapshots(&self) -> u64 {
+        self.copied.load(Ordering::Relaxed)
     }
 
     /// A way in for a store.
@@ -108,6 +116,7 @@ struct Carrier<E: Engine> {
     links: Arc<Mutex<Network>>,
     routers: Routers<E>,
     folders: Folders,
+    copied: Arc<AtomicU64>,
     arriving: Receiver<RaftMessage>,
     /// When which message arrives; the earliest first.
     under_way: BinaryHeap<Reverse<(VirtualTime, u64)>>,
@@ -190,7 +199,9 @@ impl<E: Engine> Carrier<E> {
         while let Some(chunk) = source.next_chunk(CHUNK).ok()? {
             sink.write(&chunk).ok()?;
         }
-        sink.finish().ok()
+        sink.finish().ok()?;
+        self.copied.fetch_add(1, Ordering::Relaxed);
+        Some(())
     }
 
     fn report_snapshot(&self, message: &RaftMessage, ok: bool) {
