@@ -56,7 +56,7 @@ fn catch_up(cluster: &mut Cluster) {
 }
 
 #[test]
-fn an_empty_store_gets_its_peers_by_snapshots() {
+fn an_empty_store_gets_its_peers_by_snapshots_3b() {
     let mut cluster = with_an_empty_store(Config::default());
     cluster.start(AWAY);
     catch_up(&mut cluster);
@@ -78,7 +78,7 @@ fn an_empty_store_gets_its_peers_by_snapshots() {
 }
 
 #[test]
-fn a_store_that_missed_a_split_gets_all_parts_by_snapshots() {
+fn a_store_that_missed_a_split_gets_all_parts_by_snapshots_3b() {
     let config = Config { log_gc_ticks: 5, log_gc_threshold: 10, log_gc_count_limit: 20, ..Config::default() };
     let mut cluster = Cluster::with_config(Layout::default(), config);
     cluster.elect(None);
@@ -105,7 +105,7 @@ fn a_store_that_missed_a_split_gets_all_parts_by_snapshots() {
 }
 
 #[test]
-fn no_peer_is_made_for_keys_that_another_region_still_has() {
+fn no_peer_is_made_for_keys_that_another_region_still_has_3b() {
     let mut cluster = Cluster::with_config(Layout::default(), Config::default());
     cluster.elect(None);
     cluster.lazy.insert(AWAY);
@@ -135,7 +135,7 @@ fn an_uninitialized_peer_waits_for_the_split() -> (Cluster, u64) {
 }
 
 #[test]
-fn a_split_initializes_the_peer_that_is_there_and_keeps_its_term() {
+fn a_split_initializes_the_peer_that_is_there_and_keeps_its_term_3b() {
     let (mut cluster, new) = an_uninitialized_peer_waits_for_the_split();
     let term = |cluster: &mut Cluster| {
         let statuses = cluster.store(AWAY).parts.as_ref().unwrap().router.statuses();
@@ -150,7 +150,7 @@ fn a_split_initializes_the_peer_that_is_there_and_keeps_its_term() {
 }
 
 #[test]
-fn a_crash_at_any_step_of_that_is_recovered() {
+fn a_crash_at_any_step_of_that_is_recovered_3b() {
     let mut between = 0;
     for steps in 0..30 {
         for survivors in [0, 2, 100] {
@@ -171,7 +171,7 @@ fn a_crash_at_any_step_of_that_is_recovered() {
 }
 
 #[test]
-fn an_uninitialized_peer_serves_nobody() {
+fn an_uninitialized_peer_serves_nobody_3b() {
     let mut cluster = with_an_empty_store(Config::default());
     cluster.resting.insert(AWAY);
     cluster.start(AWAY);

@@ -64,7 +64,7 @@ fn caught_up(cluster: &mut Cluster, away: u64, leader: u64) {
 }
 
 #[test]
-fn a_store_that_missed_too_much_gets_a_snapshot_and_follows_again() {
+fn a_store_that_missed_too_much_gets_a_snapshot_and_follows_again_2c() {
     for layout in [Layout::default(), Layout { log_writer: false, ..Layout::default() }] {
         let (mut cluster, away, leader) = one_falls_behind(layout);
         assert!(!same_data(&mut cluster, away, leader));
@@ -94,7 +94,7 @@ fn a_store_that_missed_too_much_gets_a_snapshot_and_follows_again() {
 }
 
 #[test]
-fn a_crash_at_any_step_of_a_snapshot_is_recovered() {
+fn a_crash_at_any_step_of_a_snapshot_is_recovered_2c() {
     let mut seen_applying = 0;
     for steps in 0..40 {
         for survivors in [0, 3, 100] {
@@ -126,7 +126,7 @@ fn a_crash_at_any_step_of_a_snapshot_is_recovered() {
 }
 
 #[test]
-fn a_damaged_snapshot_leads_to_another_one() {
+fn a_damaged_snapshot_leads_to_another_one_2c() {
     let (mut cluster, away, leader) = one_falls_behind(Layout::default());
     let region = cluster.regions[0].id;
     cluster.isolated.clear();
@@ -147,7 +147,7 @@ fn a_damaged_snapshot_leads_to_another_one() {
 }
 
 #[test]
-fn files_that_are_lost_while_they_are_restored_cost_the_replica_and_nothing_else() {
+fn files_that_are_lost_while_they_are_restored_cost_the_replica_and_nothing_else_2c() {
     let (mut cluster, away, leader) = one_falls_behind(Layout::default());
     let region = cluster.regions[0].id;
     cluster.isolated.clear();
