@@ -40,6 +40,9 @@ struct Arguments {
     /// How many stores; drawn from the seed if left out.
     #[arg(long)]
     stores: Option<u64>,
+    /// Length of the phase with faults, in virtual seconds.
+    #[arg(long)]
+    fault_seconds: Option<u64>,
     /// Every kind of fault in every seed; which kinds is drawn from the seed if left out.
     #[arg(long)]
     all_faults: bool,
@@ -73,6 +76,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let faults = arguments.all_faults.then_some(FaultMix::ALL);
     let mut options = Options { stores: arguments.stores, faults, only: arguments.only, ..Options::campaign() };
+    if let Some(seconds) = arguments.fault_seconds {
+        options.fault_time = seconds * 1_000_000;
+    }
     if let Some(lie) = arguments.lie {
         options.lie_name = lie.to_possible_value().map(|value| value.get_name().to_string());
         tell(&mut options, lie);

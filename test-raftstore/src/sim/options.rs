@@ -13,6 +13,9 @@ use crate::trace::DEFAULT_CAPACITY;
 /// A tick of the raft clock in virtual microseconds. Those of the stores differ from it by a little.
 pub const NOMINAL_TICK: u64 = 50_000;
 
+/// Virtual microseconds with faults in a campaign run.
+const USUAL_FAULT_TIME: u64 = 6_000_000;
+
 /// Settings of a run. The seed decides everything else.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -52,7 +55,7 @@ impl Options {
             stores: None,
             clients: None,
             faults: None,
-            fault_time: 6_000_000,
+            fault_time: USUAL_FAULT_TIME,
             heal_limit: 20_000_000,
             trace_capacity: DEFAULT_CAPACITY,
             lies: Lies::default(),
@@ -67,7 +70,8 @@ impl Options {
     /// The command that runs `seed` again with these options.
     pub fn replay_command(&self, seed: u64) -> String {
         let honest = self.lies == Lies::default() && self.harness_lie.is_none();
-        if honest && self.stores.is_none() && self.faults.is_none() {
+        let usual_time = self.fault_time == USUAL_FAULT_TIME;
+        if honest && usual_time && self.stores.is_none() && self.faults.is_none() {
             let only = self.only.as_ref().map(|only| format!(" ONLY={only}")).unwrap_or_default();
             return format!("make replay SEED={seed}{only}");
         }
@@ -77,6 +81,9 @@ impl Options {
         }
         if self.faults == Some(FaultMix::ALL) {
             command += " --all-faults";
+        }
+        if !usual_time {
+            command += &format!(" --fault-seconds {}", self.fault_time / 1_000_000);
         }
         if let Some(only) = &self.only {
             command += &format!(" --only {only}");
