@@ -90,9 +90,9 @@ check-raft: setup ## walk through every order of events of a small raft group
 	cargo run -p test-raft --bin check-raft -- --terms 2 --wire 3 --reads 1 --states 1000000
 	cargo run -p test-raft --bin check-raft
 
-.PHONY: bugs-raft
-bugs-raft: setup ## put known bugs back into a copy of raft-core and see that each is named
-	@bash scripts/bugs-raft.sh
+.PHONY: mutants
+mutants: setup ## put known bugs into a copy of the tree and see that each is named by its rule (OF=test-raft BUGS="name ...")
+	cargo run -p xtask -- mutants $(if $(OF),--of $(OF)) $(BUGS)
 
 .PHONY: test-crash
 test-crash: build ## kill and restart real processes under load (ROUNDS=20)
@@ -105,6 +105,10 @@ soak: build ## memory of the stores, idle and under load (SECONDS=600 OUT=folder
 .PHONY: bench-etcd
 bench-etcd: build ## compare with etcd on this machine (OUT=folder for etcd.json)
 	OUT=$(if $(OUT),$(abspath $(OUT))) cargo bench --profile dev --workspace --bench etcd
+
+.PHONY: bench-raftstore
+bench-raftstore: build ## many regions in numbers (PARTS=simulated,regions,splits OUT=folder for raftstore.json)
+	OUT=$(if $(OUT),$(abspath $(OUT))) cargo bench --profile dev --workspace --bench raftstore
 
 .PHONY: bench-raft
 bench-raft: setup ## compare raft-core with the `raft` crate (OUT=folder for raft.json)

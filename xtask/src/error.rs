@@ -66,6 +66,31 @@ pub enum Error {
         /// How many there are.
         total: usize,
     },
+    /// git could not be run.
+    #[error("git: {0}")]
+    Git(String),
+    /// A patch with a bug in it is of no use.
+    #[error("{}: {reason}", path.display())]
+    Patch {
+        /// The patch.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// There is no such bug.
+    #[error("there is no bug `{name}`; there are: {}", known.join(", "))]
+    UnknownBug {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// Bugs were not noticed, or not by the rules that their patches name.
+    #[error("not noticed, or not by the right rule: {}", names.join(", "))]
+    BugsSurvived {
+        /// Which.
+        names: Vec<String>,
+    },
 }
 
 /// What a chore returns.

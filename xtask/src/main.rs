@@ -5,6 +5,7 @@
 
 mod error;
 mod labs;
+mod mutants;
 #[cfg(feature = "proto")]
 mod proto;
 mod test_project;
@@ -40,6 +41,14 @@ enum Command {
         /// Name of the test.
         name: String,
     },
+    /// Put known bugs into a copy of the tree, one at a time, and see that each is noticed by its rule.
+    Mutants {
+        /// Names of the bugs, without `.patch`; all of them if there is none.
+        names: Vec<String>,
+        /// Only the bugs of this crate, such as test-raftstore.
+        #[arg(long)]
+        of: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -50,6 +59,7 @@ fn main() -> ExitCode {
         Command::Proto { check: false } => proto::generate(),
         Command::TestProject { id } => test_project::run(&id),
         Command::ReplayTest { name } => test_project::replay(&name),
+        Command::Mutants { names, of } => mutants::run(&names, of.as_deref()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -21,9 +21,6 @@ use crate::group::{Breakage, Counts, Rng, Trace, World};
 use crate::invariants::Violation;
 use crate::panics::capture;
 
-/// What a group must come to once all faults have ended.
-pub const LIVENESS: &[&str] = &["L-LEADER", "L-COMMIT", "L-APPLY", "L-CONF", "L-REST", "L-READ"];
-
 /// How a campaign differs from the usual.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {

@@ -1,0 +1,153 @@
+//! `make mutants`, which is `cargo run -p xtask -- mutants`: puts known bugs into a copy of the tree, one at a time, and sees that each
+//! is noticed by the rule that it breaks.
+//!
+//! A bug is a patch in a folder `bugs` of a crate that tests others; its head says what the bug is and which rules name it. First the
+//! crate's campaign runs over a range of seeds, then the graded tests of the bug's project, if it has one. A campaign may also be able to
+//! break promises by itself, without a patch. A bug that nobody notices, or that is noticed by another rule only, survives, and the chore
+//! fails: either the tests have a hole or the diagnosis misleads.
+
+mod patch;
+mod tree;
+mod verdict;
+
+use std::path::Path;
+
+use self::patch::Patch;
+use self::tree::Tree;
+use self::verdict::Verdict;
+use crate::error::{Error, Result};
+
+/// A crate that notices bugs of others.
+struct Zoo {
+    /// Its name and folder.
+    package: &'static str,
+    /// Its program that runs seeds.
+    campaign: &'static str,
+    /// Which seeds.
+    seeds: &'static str,
+    /// Its graded tests.
+    graded: Option<&'static str>,
+    /// Flags of the program: one lists the promises that it can break, with their rules, the other breaks one.
+    promises: Option<(&'static str, &'static str)>,
+}
+
+const ZOOS: [Zoo; 2] = [
+    Zoo {
+        package: "test-raft",
+        campaign: "sim-raft",
+        seeds: "0..5000",
+        graded: None,
+        promises: Some(("--list-broken", "--broken")),
+    },
+    Zoo { package: "test-raftstore", campaign: "sim", seeds: "0..500", graded: Some("lab"), promises: None },
+];
+
+/// What noticed a bug.
+struct Row {
+    bug: String,
+    rule: String,
+    campaign: String,
+    graded: String,
+    survived: bool,
+}
+
+/// Runs the bugs with these names, of one crate or of all; every bug if no name is given.
+pub fn run(names: &[String], package: Option<&str>) -> Result<()> {
+    let mut bugs = Vec::new();
+    for zoo in ZOOS.iter().filter(|zoo| package.is_none_or(|package| package == zoo.package)) {
+        bugs.extend(patch::all_of(zoo.package)?.into_iter().map(|patch| (zoo, patch)));
+    }
+    let known: Vec<String> = bugs.iter().map(|(_, patch)| patch.name.clone()).collect();
+    if let Some(name) = names.iter().find(|name| !known.contains(name)) {
+        return Err(Error::UnknownBug { name: name.clone(), known });
+    }
+    bugs.retain(|(_, patch)| names.is_empty() || names.contains(&patch.name));
+    let tree = Tree::copy("tree")?;
+    println!("| bug | noticed by | campaign | graded tests that fail |");
+    println!("|---|---|---|---|");
+    let mut survivors = Vec::new();
+    let mut count = 0;
+    let mut judge = |row: Row| {
+        println!("| {} | {} | {} | {} |", row.bug, row.rule, row.campaign, row.graded);
+        count += 1;
+        if row.survived {
+            survivors.push(row.bug);
+        }
+    };
+    for (zoo, patch) in &bugs {
+        judge(try_bug(&tree, zoo, patch)?);
+    }
+    for zoo in ZOOS.iter().filter(|zoo| names.is_empty() && package.is_none_or(|package| package == zoo.package)) {
+        for row in try_promises(&tree, zoo)? {
+            judge(row);
+        }
+    }
+    println!("\n{} of {count} bugs noticed by their rules", count - survivors.len());
+    if survivors.is_empty() { Ok(()) } else { Err(Error::BugsSurvived { names: survivors }) }
+}
+
+fn try_bug(tree: &Tree, zoo: &Zoo, patch: &Patch) -> Result<Row> {
+    let applied = tree.apply(patch)?;
+    let seeds = patch.seeds.as_deref().unwrap_or(zoo.seeds);
+    tree.build(zoo.package, zoo.campaign).map_err(|error| applied.blame(error))?;
+    let campaign = tree.campaign(zoo.campaign, &["--seeds", seeds])?;
+    let graded = match (zoo.graded, &patch.project) {
+        (Some(test), Some(project)) => tree.graded(zoo.package, test, project)?,
+        _ => Vec::new(),
+    };
+    Ok(row(&patch.name, &patch.rules, seeds, campaign, &graded))
+}
+
+fn try_promises(tree: &Tree, zoo: &Zoo) -> Result<Vec<Row>> {
+    let Some((list, flag)) = zoo.promises else { return Ok(Vec::new()) };
+    tree.build(zoo.package, zoo.campaign)?;
+    let mut rows = Vec::new();
+    for line in tree.run(zoo.campaign, &[list])?.lines() {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let Some(name) = words.next() else { continue };
+        let campaign = tree.campaign(zoo.campaign, &["--seeds", zoo.seeds, flag, &name])?;
+        rows.push(row(&name, &words.collect::<Vec<_>>(), zoo.seeds, campaign, &[]));
+    }
+    Ok(rows)
+}
+
+fn row(bug: &str, rules: &[String], seeds: &str, campaign: Option<Verdict>, graded: &[Verdict]) -> Row {
+    let noticed: Vec<&Verdict> = campaign.iter().chain(graded).collect();
+    let by_its_rule = noticed.iter().find(|verdict| rules.contains(&verdict.rule));
+    let rule = match (by_its_rule, noticed.first()) {
+        (Some(verdict), _) => verdict.rule.clone(),
+        (None, Some(other)) => format!("SURVIVED: wanted {}, got {}", rules.join(" or "), other.rule),
+        (None, None) => format!("SURVIVED: wanted {}, nobody noticed", rules.join(" or ")),
+    };
+    let at_seed = |verdict: &Verdict| format!("{} at seed {}", verdict.rule, verdict.seed);
+    let test = |verdict: &Verdict| format!("{} ({})", verdict.name, verdict.rule);
+    Row {
+        bug: bug.to_owned(),
+        rule,
+        survived: by_its_rule.is_none(),
+        campaign: campaign.as_ref().map_or_else(|| format!("{seeds} clean"), at_seed),
+        graded: graded.iter().map(test).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// The folder of the whole tree.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("invariant: xtask is a folder of the tree")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bug_still_fits_the_tree() {
+        let tree = Tree::copy("check").unwrap();
+        for zoo in &ZOOS {
+            let patches = patch::all_of(zoo.package).unwrap();
+            assert!(patches.len() >= 10, "only {} bugs are left in {}", patches.len(), zoo.package);
+            for patch in patches {
+                tree.apply(&patch).map(drop).unwrap_or_else(|error| panic!("{error}"));
+            }
+        }
+    }
+}
