@@ -155,6 +155,14 @@ impl<S: Storage> Raft<S> {
         }
     }
 
+    /// A follower has answered a heartbeat. If it still wants a snapshot it says so again right behind; if it was started anew meanwhile it does
+    /// not, and the snapshot may even have to wait for what only its acknowledgement commits.
+    pub(crate) fn forget_snapshot_request(&mut self, id: u64) {
+        if let Some(progress) = self.tracker.get_mut(id) {
+            progress.requested_snapshot = 0;
+        }
+    }
+
     /// An acknowledgement of a follower that had everything in the snapshot it asked for, so that its `matched` cannot tell that it has come.
     pub(crate) fn end_requested_snapshot(&mut self, id: u64, index: u64) {
         let Some(progress) = self.tracker.get_mut(id).filter(|p| p.state == ProgressState::Snapshot) else { return };

@@ -126,6 +126,7 @@ impl<S: Storage> Raft<S> {
             }
             (MsgHeartbeatResponse, Role::Leader) => {
                 self.handle_heartbeat_response(message);
+                self.forget_snapshot_request(from);
                 self.continue_transfer(from);
             }
             (MsgTransferLeader, _) => self.handle_transfer_leader(message),

@@ -95,6 +95,26 @@ fn requested_snapshot_must_be_new_enough() {
 }
 
 #[test]
+fn request_is_forgotten_with_the_node_that_made_it() {
+    let mut network = group();
+    let leader = network.node(1);
+    leader.raw.propose(Bytes::new(), Bytes::new()).expect("it leads");
+    leader.settle();
+    let term = leader.raw.raft.term();
+    let request = Message { reject: true, request_snapshot: 11, ..message(MessageType::MsgAppendResponse, 3, 1, term) };
+    let appends = |sent: Vec<Message>| sent.iter().filter(|m| m.to == 3 && !m.entries.is_empty()).count();
+    assert_eq!(
+        appends(leader.exchange(request)),
+        0,
+        "nothing is sent until there is a snapshot of what is not committed yet"
+    );
+    // The node starts anew: it answers heartbeats and wants nothing any more.
+    let answer = || message(MessageType::MsgHeartbeatResponse, 3, 1, term);
+    let sent = [leader.exchange(answer()), leader.exchange(answer())];
+    assert_eq!(sent.map(appends).iter().sum::<usize>(), 1);
+}
+
+#[test]
 fn request_says_where_the_log_is() {
     let mut node = Node::with_log(1, &[1, 2], &[1, 2, 2], 2);
     node.exchange(Message { commit: 2, ..message(MessageType::MsgHeartbeat, 2, 1, 2) });
