@@ -29,6 +29,10 @@ pub struct Outcome {
     pub term: u64,
     /// How many reads were answered.
     pub reads: u64,
+    /// How many answers came to reads through the leader.
+    pub forwarded_reads: u64,
+    /// How many snapshots were asked for without need.
+    pub snapshot_requests: u64,
     /// Ticks from the end of the storm to recovery.
     pub recovered_in: u64,
     /// Which kind led at the end.
@@ -82,6 +86,13 @@ impl Group {
         self.plan.apply_time = self.plan.apply_time.min(2);
         let down: Vec<u64> = self.nodes.values().filter(|node| node.running.is_none()).map(|node| node.id).collect();
         down.into_iter().for_each(|id| self.restart(id));
+        if !self.plan.wishes {
+            return;
+        }
+        // The `raft` crate compares the lengths of logs only, and then three priorities can refuse each other for ever.
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            self.act_now(id, |member| member.set_priority(0));
+        }
     }
 
     /// Ends a joint configuration that does not end by itself.
@@ -134,6 +145,8 @@ impl Group {
             committed: self.rules.highest_commit(),
             term: self.nodes.values().filter_map(|node| node.view()).map(|view| view.term).max().unwrap_or(0),
             reads: self.rules.answered_reads(),
+            forwarded_reads: self.rules.answered_forwarded_reads(),
+            snapshot_requests: self.chaos.snapshot_requests,
             recovered_in,
             last_leader: self.leader().and_then(|id| self.kinds.get(&id).copied()),
             members: (count(Kind::Ours), count(Kind::Theirs)),

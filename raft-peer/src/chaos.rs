@@ -21,6 +21,8 @@ pub struct Chaos {
     /// Proposals so far; each has a payload of its own.
     proposals: u64,
     reads: u64,
+    /// Requests for snapshots that were sent.
+    pub(crate) snapshot_requests: u64,
     /// Members that have joined after the start.
     joined: u64,
 }
@@ -29,7 +31,7 @@ impl Group {
     /// One strike.
     pub(crate) fn strike(&mut self) {
         self.bury();
-        match self.dice.below(100) {
+        match self.dice.below(if self.plan.wishes { 112 } else { 100 }) {
             0..40 => self.propose_somewhere(),
             40..50 => self.read_somewhere(),
             50..58 => self.flush_and_compact(),
@@ -40,6 +42,9 @@ impl Group {
             88..90 => self.campaign_somewhere(),
             90..96 if self.plan.changes => self.change_members(),
             96..100 if self.plan.transfers => self.transfer_somewhere(),
+            100..106 => self.forward_read_somewhere(),
+            106..109 => self.set_priority_somewhere(),
+            109..112 => self.request_snapshot_somewhere(),
             _ => {}
         }
     }
@@ -84,6 +89,33 @@ impl Group {
         self.rules.on_read(&context);
         self.act_now(id, |member| accepted = member.read(context.clone()));
         accepted
+    }
+
+    fn forward_read_somewhere(&mut self) {
+        let Some(id) = self.pick_up(|node| !node.leads()) else { return };
+        self.chaos.reads += 1;
+        let context = Bytes::copy_from_slice(&self.chaos.reads.to_le_bytes());
+        self.rules.on_forwarded_read(&context);
+        self.act_now(id, |member| member.forward_read(context.clone()));
+    }
+
+    fn set_priority_somewhere(&mut self) {
+        let Some(id) = self.pick_up(|_| true) else { return };
+        let priority = self.dice.below(3) as i64;
+        self.trace.note(self.now, &[10, id, priority as u64], &[], || format!("n{id} gets priority {priority}"));
+        self.act_now(id, |member| member.set_priority(priority));
+    }
+
+    /// Only of a log that is committed to its end. Otherwise the `raft` crate can wait for ever: as a leader it cannot make a snapshot of what
+    /// only the asking member's acknowledgement would commit, and as a follower it sticks to an index that the next leader's log may not have.
+    fn request_snapshot_somewhere(&mut self) {
+        let settled = |node: &crate::node::Node| node.view().is_some_and(|view| view.commit == view.last);
+        let Some(id) = self.pick_up(|node| !node.leads() && settled(node)) else { return };
+        let mut accepted = false;
+        self.act_now(id, |member| accepted = member.request_snapshot());
+        self.chaos.snapshot_requests += u64::from(accepted);
+        let now = self.now;
+        self.trace.note(now, &[11, id, u64::from(accepted)], &[], || format!("n{id} wants a snapshot: {accepted}"));
     }
 
     fn flush_and_compact(&mut self) {

@@ -188,6 +188,12 @@ pub trait Member {
     fn propose_change(&mut self, change: &ConfChangeV2, single: bool) -> Option<(u64, u64)>;
     /// Asks for a read. Returns false if it was refused.
     fn read(&mut self, context: Bytes) -> bool;
+    /// Asks for a read at a node that need not lead: it asks its leader. Nothing may come of it.
+    fn forward_read(&mut self, context: Bytes);
+    /// Asks the leader for a snapshot that the log does not need. Returns false if it was refused.
+    fn request_snapshot(&mut self) -> bool;
+    /// Gives it another priority in elections.
+    fn set_priority(&mut self, priority: i64);
     /// Asks for the leadership to be transferred.
     fn transfer(&mut self, to: u64);
     /// The transport could not reach a member.

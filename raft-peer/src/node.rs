@@ -213,6 +213,9 @@ impl Node {
 
     fn apply_queued(&mut self, limit: usize, rules: &mut Rules) -> usize {
         let Some(running) = &mut self.running else { return 0 };
+        // A snapshot that was taken in covers what was handed out before; its members are in force already.
+        let first = running.member.view().first;
+        running.to_apply.retain(|stored| stored.index >= first);
         let count = limit.min(running.to_apply.len());
         for stored in running.to_apply.drain(..count) {
             let entry = Entry::decode(stored.bytes.clone()).expect("a committed entry decodes");

@@ -121,6 +121,19 @@ impl Member for Ours {
         self.node.read_index(context).is_ok()
     }
 
+    fn forward_read(&mut self, context: Bytes) {
+        // A refusal is an answer.
+        let _ = self.node.forward_read(context);
+    }
+
+    fn request_snapshot(&mut self) -> bool {
+        self.node.request_snapshot().is_ok()
+    }
+
+    fn set_priority(&mut self, priority: i64) {
+        self.node.set_priority(priority);
+    }
+
     fn transfer(&mut self, to: u64) {
         // A refusal is an answer.
         let _ = self.node.transfer_leader(to);

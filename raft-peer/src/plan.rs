@@ -35,6 +35,8 @@ pub struct Plan {
     pub changes: bool,
     /// Whether the leadership is transferred.
     pub transfers: bool,
+    /// Whether members get priorities in elections, ask for reads through their leader, and for snapshots that they do not need.
+    pub wishes: bool,
     /// Whether a member may be started as the other implementation after a crash.
     pub conversions: bool,
     /// Ask before an election.
@@ -81,6 +83,7 @@ impl Plan {
             max_inflight_msgs: dice.pick(&[1, 2, 8, 256]).unwrap_or(256) as usize,
             max_committed_size_per_ready: dice.pick(&[0, 200, 1 << 20]).unwrap_or(0),
             heartbeat_tick: dice.between(1, 3) as usize,
+            wishes: dice.chance(50),
         }
     }
 

@@ -44,7 +44,10 @@ pub struct Rules {
     promised: BTreeMap<Bytes, (u64, u64)>,
     /// Context of a read -> the highest commit index when it was asked for.
     reads: BTreeMap<Vec<u8>, u64>,
+    /// The same for reads that were asked through the leader: the network may double request and answer.
+    forwarded_reads: BTreeMap<Vec<u8>, u64>,
     answered_reads: u64,
+    answered_forwarded_reads: u64,
 }
 
 impl Rules {
@@ -171,6 +174,17 @@ impl Rules {
         assert_eq!(chain, machine.chain, "R-APPLY: n{id} is in another state at {} than others", machine.applied);
     }
 
+    /// How many answers came to reads that were asked through the leader.
+    pub fn answered_forwarded_reads(&self) -> u64 {
+        self.answered_forwarded_reads
+    }
+
+    /// A read was asked for through the leader.
+    pub fn on_forwarded_read(&mut self, context: &[u8]) {
+        let floor = self.highest_commit();
+        self.forwarded_reads.insert(context.to_vec(), floor);
+    }
+
     /// A read was asked for.
     pub fn on_read(&mut self, context: &[u8]) {
         let floor = self.highest_commit();
@@ -179,8 +193,10 @@ impl Rules {
 
     /// A read may be answered once `index` is applied.
     pub fn on_read_confirmed(&mut self, id: u64, index: u64, context: &[u8]) {
-        let floor = self.reads.remove(context);
-        self.answered_reads += 1;
+        let forwarded = self.forwarded_reads.get(context).copied();
+        self.answered_reads += u64::from(forwarded.is_none());
+        self.answered_forwarded_reads += u64::from(forwarded.is_some());
+        let floor = forwarded.or_else(|| self.reads.remove(context));
         assert!(floor.is_some(), "R-READ: n{id} answers a read that nobody asked for, or answers it twice");
         assert!(floor <= Some(index), "R-READ: n{id} answers a read at {index}, but {floor:?} was committed before it");
     }

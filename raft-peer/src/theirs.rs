@@ -201,6 +201,18 @@ impl Member for Theirs {
         true
     }
 
+    fn forward_read(&mut self, context: Bytes) {
+        self.node.read_index(context.to_vec());
+    }
+
+    fn request_snapshot(&mut self) -> bool {
+        self.node.request_snapshot().is_ok()
+    }
+
+    fn set_priority(&mut self, priority: i64) {
+        self.node.set_priority(priority);
+    }
+
     fn transfer(&mut self, to: u64) {
         self.node.transfer_leader(to);
     }

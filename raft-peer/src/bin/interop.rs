@@ -40,12 +40,15 @@ fn run_many(range: Range<u64>) -> ExitCode {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     let results = seeds::run_all(range, threads, |seed| seeds::run(seed, false));
     let (mut failed, mut events, mut committed, mut reads, mut slowest) = (0, 0, 0, 0, 0);
+    let (mut forwarded, mut requests) = (0, 0);
     for (seed, result) in &results {
         match result {
             Ok(outcome) => {
                 events += outcome.events;
                 committed += outcome.committed;
                 reads += outcome.reads;
+                forwarded += outcome.forwarded_reads;
+                requests += outcome.snapshot_requests;
                 slowest = slowest.max(outcome.recovered_in);
             }
             Err(why) => {
@@ -59,7 +62,8 @@ fn run_many(range: Range<u64>) -> ExitCode {
         }
     }
     println!(
-        "{} seeds, {failed} failed: {events} events, {committed} entries, {reads} reads, recovered within {slowest} ticks",
+        "{} seeds, {failed} failed: {events} events, {committed} entries, {reads} reads and {forwarded} through the leader, \
+         {requests} snapshots asked for, recovered within {slowest} ticks",
         results.len()
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
