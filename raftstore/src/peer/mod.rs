@@ -182,6 +182,7 @@ impl<E: Engine> Peer<E> {
                 let message = RaftMessage { message: Some(inner), ..message };
                 self.on_snapshot_message(message, id, effects);
             }
+            (None, Some(inner)) if self.awaits_snapshot(&inner) => self.context.metrics.messages_dropped.inc(),
             (None, Some(inner)) => self.step(inner),
             (_, None) => {}
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use prost::Message;
 use proto::{
-    eraftpb::{MessageType, Snapshot},
+    eraftpb::{self, MessageType, Snapshot},
     metapb::Region,
     raft_serverpb::{PeerState, RaftApplyState, RaftMessage, RaftSnapshotData, RaftTruncatedState, RegionLocalState},
 };
@@ -89,6 +89,14 @@ impl<E: Engine> Peer<E> {
         }
         self.checking = Some(self.context.snapshots.hold(Origin::Received, id));
         effects.tasks.push(Task::CheckSnapshot { message: Box::new(message), id });
+    }
+
+    /// Would this append be refused because of the very snapshot whose files are being read through? The refusal would make the leader send
+    /// another one. It asks again soon.
+    pub(super) fn awaits_snapshot(&self, message: &eraftpb::Message) -> bool {
+        let raft = &self.node.raft;
+        let connects = || message.index <= raft.committed() || raft.log_term(message.index) == Some(message.log_term);
+        self.checking.is_some() && message.msg_type() == MessageType::MsgAppend && !connects()
     }
 
     /// The files of a received snapshot are read through.

@@ -210,23 +210,50 @@ impl Cluster {
     /// Lets every stage work once, or only those of `only`, and delivers the messages. Returns whether there was work.
     pub fn settle_step(&mut self, only: Option<u64>) -> bool {
         let mut busy = false;
-        for (store_id, store) in (1..).zip(&mut self.stores) {
-            let Some(parts) = store.parts.as_mut().filter(|_| only.is_none_or(|only| only == store_id)) else {
-                continue;
-            };
-            busy |= parts.pollers[0].round(usize::MAX).unwrap() != raftstore::poller::Round::Handled(0);
-            if let Some(writer) = &mut parts.log_writer {
-                busy |= writer.round().unwrap() > 0;
-            }
-            if !self.lazy.contains(&store_id) {
-                busy |= parts.apply_workers[0].round().unwrap() > 0;
-            }
-            if !self.resting.contains(&store_id) {
-                busy |= parts.workers[0].round().unwrap() > 0;
-            }
+        for store_id in (1..=self.stores.len() as u64).filter(|id| only.is_none_or(|only| only == *id)) {
+            busy |= self.step_store(store_id).unwrap();
         }
         busy |= self.deliver();
         busy
+    }
+
+    /// Lets every stage of a store work once.
+    fn step_store(&mut self, store_id: u64) -> Result<bool> {
+        let Some(parts) = &mut self.stores[store_id as usize - 1].parts else { return Ok(false) };
+        let mut busy = parts.pollers[0].round(usize::MAX)? != raftstore::poller::Round::Handled(0);
+        if let Some(writer) = &mut parts.log_writer {
+            busy |= writer.round()? > 0;
+        }
+        if !self.lazy.contains(&store_id) {
+            busy |= parts.apply_workers[0].round()? > 0;
+        }
+        if !self.resting.contains(&store_id) {
+            busy |= parts.workers[0].round()? > 0;
+        }
+        Ok(busy)
+    }
+
+    /// Ticks until a stage of this store fails or `done` says so, and returns the failure.
+    pub fn run_until_failure(&mut self, store_id: u64, done: impl Fn(&mut Self) -> bool) -> Option<Error> {
+        for _ in 0..500 {
+            if done(self) {
+                return None;
+            }
+            self.stores.iter().filter_map(|store| store.parts.as_ref()).for_each(|parts| parts.router.tick());
+            let mut busy = true;
+            while busy {
+                busy = false;
+                for id in 1..=self.stores.len() as u64 {
+                    match self.step_store(id) {
+                        Ok(worked) => busy |= worked,
+                        Err(error) if id == store_id => return Some(error),
+                        Err(error) => panic!("store {id}: {error}"),
+                    }
+                }
+                busy |= self.deliver();
+            }
+        }
+        panic!("store {store_id} neither fails nor comes to an end");
     }
 
     fn deliver(&mut self) -> bool {

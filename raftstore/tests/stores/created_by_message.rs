@@ -6,7 +6,7 @@ use raftstore::{
     metrics::Metrics,
     store::{Layout, region_states},
 };
-use storage::Cf;
+use storage::{Cf, Durability, Engine, Reader, WriteBatch};
 
 use crate::{
     common::{Cluster, put},
@@ -168,6 +168,23 @@ fn a_crash_at_any_step_of_that_is_recovered_3b() {
         }
     }
     assert!(between > 0, "no crash fell between the split and the peer's hearing of it");
+}
+
+#[test]
+fn a_start_removes_the_data_of_no_region_and_no_other() {
+    let mut cluster = with_an_empty_store(Config::default());
+    let mut batch = WriteBatch::new();
+    batch.put(Cf::Raw, "left over", "v");
+    batch.put(Cf::Default, "left over", "v");
+    cluster.store(AWAY).engines.kv.write(batch, Durability::Sync).unwrap();
+    cluster.start(AWAY);
+    for cf in [Cf::Raw, Cf::Default] {
+        assert_eq!(cluster.store(AWAY).engines.kv.get(cf, b"left over").unwrap(), None);
+    }
+    catch_up(&mut cluster);
+    cluster.crash(AWAY, 0);
+    cluster.start(AWAY);
+    assert!(cluster.store(AWAY).engines.kv.get(Cf::Raw, b"a0").unwrap().is_some());
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 use prost::Message;
 use proto::raft_serverpb::{PeerState, RegionLocalState};
-use raftstore::{Config, keys, snapshot::SnapshotDir, store::Layout};
+use raftstore::{Config, Error, keys, snapshot::SnapshotDir, store::Layout};
 use storage::{Cf, Reader};
 
 use crate::common::{Cluster, delete};
+
+/// Ticks that a log waits for a member that restores a snapshot.
+const WAIT: u64 = 60;
 
 /// Three stores of which one is cut off and then misses more than the log keeps. Returns it and the leader.
 fn one_falls_behind(layout: Layout) -> (Cluster, u64, u64) {
@@ -14,6 +17,7 @@ fn one_falls_behind(layout: Layout) -> (Cluster, u64, u64) {
         log_gc_threshold: 10,
         log_gc_count_limit: 30,
         restore_batch_bytes: 64,
+        snapshot_wait_ticks: WAIT,
         ..Config::default()
     };
     let mut cluster = Cluster::with_config(layout, config);
@@ -123,6 +127,88 @@ fn a_crash_at_any_step_of_a_snapshot_is_recovered_2c() {
         }
     }
     assert!(seen_applying > 0, "no crash fell into a snapshot");
+}
+
+/// How many more bytes would have been needed for the write that failed.
+fn missing_bytes(error: &Error) -> u64 {
+    let Error::Engine(storage::Error::DiskFull { message }) = error else { panic!("{error}") };
+    let numbers: Vec<u64> = message.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
+    numbers[0] - numbers[1]
+}
+
+#[test]
+fn a_crash_instead_of_any_write_of_a_snapshot_is_recovered() {
+    // Every write of either engine fails in its turn, and the store crashes there: so between any two writes of the table of
+    // writes, also those that one stage makes in one go.
+    for layout in [Layout::default(), Layout { log_writer: false, ..Layout::default() }] {
+        for of_kv in [true, false] {
+            let (mut free, mut points, mut in_between) = (0, 0, 0);
+            loop {
+                let (mut cluster, away, leader) = one_falls_behind(layout);
+                let engines = cluster.store(away).engines.clone();
+                let faults = if of_kv { engines.kv.faults() } else { engines.raft.faults() };
+                faults.set_free_bytes(Some(free));
+                cluster.isolated.clear();
+                let Some(error) = cluster.run_until_failure(away, |cluster| same_data(cluster, away, leader)) else {
+                    break;
+                };
+                free += missing_bytes(&error);
+                points += 1;
+                faults.clear();
+                cluster.crash(away, if points % 2 == 0 { 100 } else { 0 });
+                in_between += u32::from(region_state(&mut cluster, away) == PeerState::Applying);
+                cluster.start(away);
+                assert_eq!(region_state(&mut cluster, away), PeerState::Normal, "write {points}");
+                caught_up(&mut cluster, away, leader);
+            }
+            // The raft engine has one write between Applying and Normal, the kv engine one a batch.
+            let expected = if of_kv { 5 } else { 1 };
+            assert!(in_between >= expected && points >= in_between, "{in_between} of {points}, kv: {of_kv}");
+        }
+    }
+}
+
+#[test]
+fn the_log_behind_a_snapshot_stays_while_it_is_restored_but_not_for_ever() {
+    let (mut cluster, away, leader) = one_falls_behind(Layout::default());
+    let region = cluster.regions[0].id;
+    cluster.resting.insert(away);
+    cluster.isolated.clear();
+    let arrived = |cluster: &mut Cluster| {
+        let files = cluster.store(away).dir.list().unwrap();
+        let name =
+            files.into_iter().find(|name| name.starts_with(&format!("rev_{region}_")) && name.ends_with(".meta"));
+        name.and_then(|name| name.trim_end_matches(".meta").rsplit('_').next()?.parse::<u64>().ok())
+    };
+    let index = (0..100).find_map(|_| {
+        cluster.tick(1);
+        arrived(&mut cluster)
+    });
+    let index = index.expect("a snapshot arrives");
+    let truncated = |cluster: &mut Cluster| {
+        let statuses = cluster.store(leader).parts.as_ref().unwrap().router.statuses();
+        statuses.iter().find(|status| status.region.id == region).unwrap().truncated
+    };
+    let write = |cluster: &mut Cluster, ticks: u64| {
+        for i in 0..ticks {
+            cluster.must_put(&format!("later{i}"), "v");
+            cluster.must_put(&format!("later{i}"), "w");
+            cluster.tick(1);
+        }
+    };
+    write(&mut cluster, WAIT / 2);
+    assert!(truncated(&mut cluster) <= index, "the member would need another snapshot");
+    cluster.resting.clear();
+    caught_up(&mut cluster, away, leader);
+    assert_eq!(restored(&mut cluster, away), 1);
+    // A member that takes too long is not waited for.
+    let (mut cluster, away, leader) = one_falls_behind(Layout::default());
+    cluster.resting.insert(away);
+    cluster.isolated.clear();
+    write(&mut cluster, 2 * WAIT);
+    let statuses = cluster.store(leader).parts.as_ref().unwrap().router.statuses();
+    let own = statuses.iter().find(|status| status.region.id == region).unwrap();
+    assert!(own.last - own.truncated < 2 * WAIT, "{own:?}");
 }
 
 #[test]
