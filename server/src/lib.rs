@@ -25,6 +25,7 @@ pub mod node;
 pub mod raft_storage;
 pub mod service;
 pub mod snapshot_folder;
+pub mod snapshots;
 pub mod status;
 pub mod stop;
 pub mod transport;

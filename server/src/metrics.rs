@@ -70,6 +70,9 @@ impl Command {
 const LATENCY_BUCKETS: [f64; 16] =
     [0.00005, 0.0001, 0.0002, 0.0004, 0.0008, 0.0016, 0.0032, 0.0064, 0.0128, 0.0256, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
+/// Seconds; from an empty region to a large one over a slow network.
+const TRANSFER_BUCKETS: [f64; 12] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0];
+
 /// Counters of one command.
 #[derive(Clone)]
 struct CommandMetrics {
@@ -95,6 +98,12 @@ pub struct Metrics {
     pub raft_dropped: IntCounterVec,
     /// Connections to other stores that broke.
     pub raft_disconnects: IntCounter,
+    /// Snapshots that were sent or received, by how that went.
+    pub snapshots: IntCounterVec,
+    /// Bytes of snapshots.
+    pub snapshot_bytes: IntCounterVec,
+    /// How long the transfer of a snapshot takes that arrives.
+    pub snapshot_seconds: HistogramVec,
     /// Regions with a peer on this store.
     pub regions: IntGauge,
     /// Regions that this store leads.
@@ -146,6 +155,25 @@ impl Metrics {
                 ),
             ),
             raft_disconnects: counter("tinykv_raft_disconnects_total", "Connections to other stores that broke"),
+            snapshots: registered(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("tinykv_snapshots_total", "Snapshots sent to other stores or received from them"),
+                    &["direction", "outcome"],
+                ),
+            ),
+            snapshot_bytes: registered(
+                &registry,
+                IntCounterVec::new(Opts::new("tinykv_snapshot_bytes_total", "Bytes of snapshots"), &["direction"]),
+            ),
+            snapshot_seconds: registered(
+                &registry,
+                HistogramVec::new(
+                    HistogramOpts::new("tinykv_snapshot_duration_seconds", "Time that a snapshot's transfer takes")
+                        .buckets(TRANSFER_BUCKETS.to_vec()),
+                    &["direction"],
+                ),
+            ),
             regions: gauge("tinykv_regions", "Regions with a peer on this store"),
             leaders: gauge("tinykv_leaders", "Regions that this store leads"),
             engine_memory: registered(

@@ -153,6 +153,14 @@ pub struct RaftstoreConfig {
     pub log_gc_interval: Millis,
     /// Entries that make a compaction worth while; fewer wait for some more looks.
     pub log_gc_threshold: u64,
+    /// Entries after which a log is compacted even if a member still needs some of them; that member gets a snapshot.
+    pub log_gc_count_limit: u64,
+    /// Size after which a log is compacted even if a member still needs some of it.
+    pub log_gc_size_limit: ByteSize,
+    /// Snapshots that are sent, and as many that are received, at a time.
+    pub snapshot_concurrency: usize,
+    /// Bytes a second that all snapshots together move in each direction; 0 = no limit.
+    pub snapshot_rate: ByteSize,
     /// Threads for work in the background, such as deleting compacted log entries.
     pub background_threads: usize,
     /// How often a leader looks whether its region is too large.
@@ -183,6 +191,10 @@ impl Default for RaftstoreConfig {
             send_queue_capacity: 8192,
             log_gc_interval: Millis(3_000),
             log_gc_threshold: 50,
+            log_gc_count_limit: 73_728,
+            log_gc_size_limit: ByteSize::mib(72),
+            snapshot_concurrency: 8,
+            snapshot_rate: ByteSize::mib(128),
             background_threads: 2,
             split_check_interval: Millis(10_000),
             region_max_size: ByteSize::mib(144),

@@ -55,7 +55,7 @@ fn a_missing_file_is_named() {
 #[test]
 fn every_wrong_value_names_its_key() {
     type Change = fn(&mut Config);
-    let table: [(&str, Change); 28] = [
+    let table: [(&str, Change); 32] = [
         ("server.addr", |c| c.server.addr = "nonsense".into()),
         ("server.addr", |c| c.server.addr = "host:99999".into()),
         ("server.addr", |c| c.server.addr = "http://127.0.0.1:1".into()),
@@ -76,6 +76,10 @@ fn every_wrong_value_names_its_key() {
         ("raftstore.store-io-threads", |c| c.raftstore.store_io_threads = 7),
         ("raftstore.log-gc-interval", |c| c.raftstore.log_gc_interval = Millis(0)),
         ("raftstore.log-gc-threshold", |c| c.raftstore.log_gc_threshold = 0),
+        ("raftstore.log-gc-count-limit", |c| c.raftstore.log_gc_count_limit = 1),
+        ("raftstore.log-gc-size-limit", |c| c.raftstore.log_gc_size_limit = ByteSize(0)),
+        ("raftstore.snapshot-concurrency", |c| c.raftstore.snapshot_concurrency = 0),
+        ("raftstore.snapshot-rate", |c| c.raftstore.snapshot_rate = ByteSize(1)),
         ("raftstore.background-threads", |c| c.raftstore.background_threads = 0),
         ("raftstore.split-check-interval", |c| c.raftstore.split_check_interval = Millis(0)),
         ("raftstore.region-split-size", |c| c.raftstore.region_split_size = ByteSize(1)),

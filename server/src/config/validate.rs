@@ -103,6 +103,12 @@ impl Config {
         range("raftstore.send-queue-capacity", raft.send_queue_capacity as u64, 16, 1 << 24)?;
         millis("raftstore.log-gc-interval", raft.log_gc_interval, 1, 3_600_000)?;
         range("raftstore.log-gc-threshold", raft.log_gc_threshold, 1, 1 << 32)?;
+        range("raftstore.log-gc-count-limit", raft.log_gc_count_limit, raft.log_gc_threshold, 1 << 40)?;
+        size("raftstore.log-gc-size-limit", raft.log_gc_size_limit, 1 << 10, 1 << 40)?;
+        range("raftstore.snapshot-concurrency", raft.snapshot_concurrency as u64, 1, 1_024)?;
+        if raft.snapshot_rate.0 != 0 {
+            size("raftstore.snapshot-rate", raft.snapshot_rate, 64 << 10, 1 << 40)?;
+        }
         range("raftstore.background-threads", raft.background_threads as u64, 1, 64)?;
         millis("raftstore.split-check-interval", raft.split_check_interval, 1, 3_600_000)?;
         size("raftstore.region-split-size", raft.region_split_size, 1 << 10, 1 << 40)?;

@@ -34,6 +34,7 @@ use crate::service::raw::RawCommands;
 use crate::service::region_error::Failure;
 use crate::service::split::RegionSplitter;
 use crate::snapshot_folder::SnapshotFolder;
+use crate::snapshots::SnapshotTraffic;
 use crate::status::{PeerAddress, RegionStatus, StatusReport, StatusSource, hex};
 use crate::stop::StopSignal;
 use crate::transport::{Addresses, RaftTransport, Unreachable};
@@ -41,6 +42,10 @@ use crate::{Error, Result, stop};
 
 /// One try to reach the scheduler at the start, before it is said again that it is waited for.
 const SCHEDULER_PATIENCE: Duration = Duration::from_secs(30);
+/// A log keeps what a member needs that is restoring a snapshot, for this long.
+const SNAPSHOT_WAIT: Millis = Millis(60_000);
+/// How often files of snapshots that nobody needs are looked for.
+const SNAPSHOT_GC: Millis = Millis(60_000);
 
 /// What the engines of this process can tell beyond the [`Engine`] trait.
 pub trait EngineExtras: Send + Sync + 'static {
@@ -78,6 +83,10 @@ pub async fn serve<E: Engine>(
 
     let metrics = Arc::new(Metrics::new());
     let lost = LostMessages::<E>::default();
+    let snapshots = SnapshotFolder::open(config.storage.data_dir.join("snap"))?;
+    let snapshots = SnapshotStore::new(Arc::new(snapshots));
+    let max_message_size = config.server.grpc_max_message_size.as_usize();
+    let traffic = SnapshotTraffic::new(snapshots.clone(), &config.raftstore, max_message_size, &metrics, log.clone());
     let transport = RaftTransport::new(
         StoreAddresses::new(scheduler.clone()),
         lost.clone(),
@@ -85,7 +94,8 @@ pub async fn serve<E: Engine>(
         log.clone(),
         Handle::current(),
         config.raftstore.send_queue_capacity,
-        config.server.grpc_max_message_size.as_usize(),
+        max_message_size,
+        traffic.clone(),
     );
     let (link, link_task) = Link::start(&scheduler, &config.storage.data_dir, log);
     let layout = Layout {
@@ -94,8 +104,6 @@ pub async fn serve<E: Engine>(
         ..Layout::default()
     };
     let settings = raft_settings(&config.raftstore, election_seed(ident.store_id));
-    let snapshots = SnapshotFolder::open(config.storage.data_dir.join("snap"))?;
-    let snapshots = SnapshotStore::new(Arc::new(snapshots));
     let parts = raftstore::build(settings, layout, engines, snapshots, transport.clone(), link, log)
         .map_err(raftstore_error)?;
     let router = parts.router.clone();
@@ -109,6 +117,7 @@ pub async fn serve<E: Engine>(
     let (servers, servers_stop) = stop::pair();
     let concurrency = config.server.batch_concurrency;
     let service = TikvService::new(raw, inbox, concurrency, metrics.clone(), servers_stop.clone());
+    let service = service.with_snapshots(traffic);
     let source = ReplicatedStatus {
         store_id: ident.store_id,
         cluster_id: ident.cluster_id,
@@ -180,9 +189,10 @@ fn raft_settings(config: &RaftstoreConfig, seed: u64) -> raftstore::Config {
             split_keys: config.region_split_keys,
             ..SplitLimits::default()
         },
-        // Snapshots do not travel between processes yet, so a log keeps what any member needs.
-        log_gc_count_limit: u64::MAX,
-        log_gc_size_limit: u64::MAX,
+        log_gc_count_limit: config.log_gc_count_limit,
+        log_gc_size_limit: config.log_gc_size_limit.0,
+        snapshot_wait_ticks: ticks(SNAPSHOT_WAIT),
+        snapshot_gc_ticks: ticks(SNAPSHOT_GC),
         mailbox_capacity: config.mailbox_capacity,
         max_entry_bytes: config.max_entry_size.0,
         seed,
@@ -256,9 +266,9 @@ impl<E: Engine> Unreachable for LostMessages<E> {
         }
     }
 
-    fn snapshot_failed(&self, region_id: u64, to_peer: u64) {
+    fn snapshot_sent(&self, region_id: u64, to_peer: u64, ok: bool) {
         if let Some(router) = self.0.get() {
-            router.snapshot_status(region_id, to_peer, false);
+            router.snapshot_status(region_id, to_peer, ok);
         }
     }
 }

@@ -5,7 +5,7 @@
 //! | [`raw`] | `Raw*` |
 //! | [`batch`] | `BatchCommands` |
 //! | [`split`] | `SplitRegion` |
-//! | [`mod@raft`] | `Raft`, `BatchRaft` |
+//! | [`mod@raft`] | `Raft`, `BatchRaft`, `Snapshot` |
 //! | [`region_error`] | how errors are answered |
 //!
 //! A request runs on the task that HTTP/2 gave it, on a thread of the async runtime; no thread is parked for it. Reads of
@@ -31,6 +31,7 @@ use storage::Storage;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::metrics::Metrics;
+use crate::snapshots::SnapshotTraffic;
 use crate::stop::StopSignal;
 use batch::BatchStream;
 use raft::{RaftInbox, RaftReceiver};
@@ -48,6 +49,7 @@ pub struct TikvService<S: Storage, I> {
     batch_concurrency: usize,
     metrics: Arc<Metrics>,
     stop: StopSignal,
+    snapshots: Option<SnapshotTraffic>,
 }
 
 impl<S: Storage, I: RaftInbox + RegionSplitter> TikvService<S, I> {
@@ -60,7 +62,12 @@ impl<S: Storage, I: RaftInbox + RegionSplitter> TikvService<S, I> {
         stop: StopSignal,
     ) -> Self {
         let (splitter, raft) = (inbox.clone(), RaftReceiver::new(inbox, metrics.clone(), stop.clone()));
-        Self { raw, raft, splitter, batch_concurrency, metrics, stop }
+        Self { raw, raft, splitter, batch_concurrency, metrics, stop, snapshots: None }
+    }
+
+    /// The same, taking snapshots from other stores.
+    pub fn with_snapshots(self, snapshots: SnapshotTraffic) -> Self {
+        Self { snapshots: Some(snapshots), ..self }
     }
 }
 
@@ -133,8 +140,11 @@ impl<S: Storage, I: RaftInbox + RegionSplitter> Tikv for TikvService<S, I> {
         self.raft.batch_raft(request.into_inner()).await
     }
 
-    async fn snapshot(&self, _request: Request<Streaming<SnapshotChunk>>) -> Answer<Done> {
-        unimplemented("Snapshot")
+    async fn snapshot(&self, request: Request<Streaming<SnapshotChunk>>) -> Answer<Done> {
+        match &self.snapshots {
+            Some(snapshots) => self.raft.snapshot(snapshots, request.into_inner()).await,
+            None => unimplemented("Snapshot"),
+        }
     }
 
     async fn get_health_feedback(

@@ -1,4 +1,4 @@
-//! `Raft` and `BatchRaft`: messages from other stores, handed to the router.
+//! `Raft`, `BatchRaft` and `Snapshot`: messages from other stores, handed to the router.
 //!
 //! A stream belongs to one store and lives as long as its connection. A message for another store (an address was given
 //! to a new store) or without an address is dropped and counted: raft treats it as lost. A stream ends with an error if
@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
-use proto::raft_serverpb::{Done, RaftMessage};
+use proto::raft_serverpb::{Done, RaftMessage, SnapshotChunk};
 use proto::tikvpb::BatchRaftMessage;
 use tonic::{Response, Status, Streaming};
 
 use crate::metrics::Metrics;
+use crate::snapshots::SnapshotTraffic;
 use crate::stop::StopSignal;
 
 /// Takes raft messages; in production the router. Calls come from gRPC threads and must not block.
@@ -59,6 +60,24 @@ impl<I: RaftInbox> RaftReceiver<I> {
     /// Serves one `Raft` stream.
     pub async fn raft(&self, stream: Streaming<RaftMessage>) -> Result<Response<Done>, Status> {
         self.receive(stream, |message: RaftMessage| std::iter::once(message)).await
+    }
+
+    /// Serves one `Snapshot` stream. Raft gets its message when the files are here.
+    pub async fn snapshot(
+        &self,
+        traffic: &SnapshotTraffic,
+        mut stream: Streaming<SnapshotChunk>,
+    ) -> Result<Response<Done>, Status> {
+        let first = stream.message().await?.and_then(|chunk| chunk.message);
+        let message = first.ok_or_else(|| Status::invalid_argument("a snapshot begins with its message"))?;
+        self.greet(&message)?;
+        tokio::select! {
+            biased;
+            received = traffic.receive(&message, &mut stream) => received?,
+            () = self.stop.clone().stopped() => return Err(Status::unavailable("the store is stopping")),
+        }
+        self.accept(message);
+        Ok(Response::new(Done {}))
     }
 
     async fn receive<T, L>(&self, mut stream: Streaming<T>, messages: impl Fn(T) -> L) -> Result<Response<Done>, Status>

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use proto::tikvpb::tikv_client::TikvClient;
 use slog::{Logger, debug, info, warn};
 use tokio::sync::Notify;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
 use super::queue::SendQueue;
 use super::{Addresses, Lookup, Unreachable};
@@ -21,6 +21,27 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
 const WINDOW: u32 = 8 << 20;
 /// A peer that answers no ping is gone, even if its machine says nothing.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Connects to a store.
+///
+/// # Errors
+/// Why that is not possible.
+pub(crate) async fn open_channel(address: &str) -> Result<Channel, String> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"));
+    let endpoint = endpoint.map_err(|e| format!("address `{address}`: {e}"))?;
+    let endpoint = endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true);
+    endpoint.connect().await.map_err(|e| {
+        let cause = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
+        format!("{address}: {cause}")
+    })
+}
 
 /// The task of one store.
 pub(super) struct Connection<A, U> {
@@ -89,24 +110,9 @@ impl<A: Addresses, U: Unreachable> Connection<A, U> {
             Lookup::Gone => return Ended::Gone,
             Lookup::Unknown(reason) => return Ended::Failed(reason),
         };
-        let endpoint = match Endpoint::from_shared(format!("http://{address}")) {
-            Ok(endpoint) => endpoint,
-            Err(e) => return Ended::Failed(format!("address `{address}`: {e}")),
-        };
-        let endpoint = endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .keep_alive_while_idle(true);
-        let channel = match endpoint.connect().await {
+        let channel = match open_channel(&address).await {
             Ok(channel) => channel,
-            Err(e) => {
-                let cause = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
-                return Ended::Failed(format!("{address}: {cause}"));
-            }
+            Err(reason) => return Ended::Failed(reason),
         };
         info!(self.log, "connected"; "to" => self.store_id, "addr" => &address);
         let frames = self.queue.stream().counted(self.metrics.raft_frames.clone(), self.metrics.raft_sent.clone());

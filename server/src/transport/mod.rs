@@ -4,7 +4,8 @@
 //! round) hands each store's buffer to that store's queue and wakes its stream. A queue is bounded; what does not fit is
 //! dropped, counted and reported to raft as unreachable, and raft sends it again when it is due. Nothing here blocks.
 //!
-//! One connection and one client stream a store; gRPC pulls frames from the queue when the connection can take them.
+//! One connection and one client stream a store; gRPC pulls frames from the queue when the connection can take them. Snapshots have
+//! connections of their own ([`crate::snapshots`]).
 
 mod connection;
 mod queue;
@@ -22,7 +23,10 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
+use crate::snapshots::SnapshotTraffic;
+use crate::stop::{self, StopSignal, StopTrigger};
 use connection::Connection;
+pub(crate) use connection::open_channel;
 use queue::SendQueue;
 
 /// What is known about where a store is.
@@ -45,8 +49,8 @@ pub trait Addresses: Clone + Send + Sync + 'static {
 pub trait Unreachable: Clone + Send + Sync + 'static {
     /// Messages for this store were dropped. Must not block.
     fn report(&self, store_id: u64);
-    /// A snapshot for this peer was not sent. Must not block.
-    fn snapshot_failed(&self, _region_id: u64, _to_peer: u64) {}
+    /// How sending a snapshot to this peer went. Called once for each snapshot. Must not block.
+    fn snapshot_sent(&self, region_id: u64, to_peer: u64, ok: bool);
 }
 
 /// One store's queue and the bell that ends a backoff.
@@ -71,6 +75,10 @@ struct Shared<A, U> {
     runtime: Handle,
     queue_capacity: usize,
     max_message_size: usize,
+    snapshots: SnapshotTraffic,
+    /// Ends the transfers of snapshots.
+    stopping: StopTrigger,
+    stopped: StopSignal,
 }
 
 /// Messages for one store that wait for `flush`.
@@ -93,6 +101,7 @@ impl<A: Addresses, U: Unreachable> Clone for RaftTransport<A, U> {
 
 impl<A: Addresses, U: Unreachable> RaftTransport<A, U> {
     /// A transport whose connections live on `runtime`; at most `queue_capacity` messages wait for each store.
+    #[expect(clippy::too_many_arguments)]
     pub fn new(
         addresses: A,
         unreachable: U,
@@ -101,7 +110,9 @@ impl<A: Addresses, U: Unreachable> RaftTransport<A, U> {
         runtime: Handle,
         queue_capacity: usize,
         max_message_size: usize,
+        snapshots: SnapshotTraffic,
     ) -> Self {
+        let (stopping, stopped) = stop::pair();
         let shared = Shared {
             links: Mutex::new(BTreeMap::new()),
             addresses,
@@ -111,6 +122,9 @@ impl<A: Addresses, U: Unreachable> RaftTransport<A, U> {
             runtime,
             queue_capacity,
             max_message_size,
+            snapshots,
+            stopping,
+            stopped,
         };
         Self { shared: Arc::new(shared), outboxes: BTreeMap::new() }
     }
@@ -123,10 +137,8 @@ impl<A: Addresses, U: Unreachable> RaftTransport<A, U> {
             return;
         }
         let shared = &self.shared;
-        if let Some(inner) = message.message.as_ref().filter(|inner| inner.snapshot.is_some()) {
-            // The message alone would be of no use without the files.
-            shared.metrics.raft_dropped.with_label_values(&["snapshot"]).inc();
-            return shared.unreachable.snapshot_failed(message.region_id, inner.to);
+        if message.message.as_ref().is_some_and(|inner| inner.snapshot.is_some()) {
+            return shared.send_snapshot(store_id, message);
         }
         let outbox = self
             .outboxes
@@ -167,10 +179,47 @@ impl<A: Addresses, U: Unreachable> RaftTransport<A, U> {
             link.queue.close();
         }
         links.clear();
+        self.shared.stopping.stop();
+    }
+}
+
+/// Tells raft how sending a snapshot went, whatever ends it.
+struct Outcome<U: Unreachable> {
+    unreachable: U,
+    region_id: u64,
+    to_peer: u64,
+    ok: bool,
+}
+
+impl<U: Unreachable> Drop for Outcome<U> {
+    fn drop(&mut self) {
+        self.unreachable.snapshot_sent(self.region_id, self.to_peer, self.ok);
     }
 }
 
 impl<A: Addresses, U: Unreachable> Shared<A, U> {
+    /// A snapshot takes its files along, on a connection of its own.
+    fn send_snapshot(&self, store_id: u64, message: RaftMessage) {
+        let to_peer = message.to_peer.as_ref().map_or(0, |peer| peer.id);
+        let outcome =
+            Outcome { unreachable: self.unreachable.clone(), region_id: message.region_id, to_peer, ok: false };
+        let (addresses, snapshots, stopped) = (self.addresses.clone(), self.snapshots.clone(), self.stopped.clone());
+        self.runtime.spawn(async move {
+            // All of it belongs to the task: it is dropped, and so told, when the task ends, however it ends.
+            let mut outcome = outcome;
+            let sending = async {
+                match addresses.lookup(store_id).await {
+                    Lookup::At(address) => snapshots.send(&address, message).await,
+                    Lookup::Unknown(_) | Lookup::Gone => false,
+                }
+            };
+            outcome.ok = tokio::select! {
+                ok = sending => ok,
+                () = stopped.stopped() => false,
+            };
+        });
+    }
+
     fn link(&self, store_id: u64) -> Arc<Link> {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(link) = links.get(&store_id) {

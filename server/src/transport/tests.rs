@@ -9,11 +9,13 @@ use bytes::Bytes;
 use proto::kvrpcpb::Context;
 use proto::metapb::{Peer, Region};
 use proto::raft_serverpb::RaftMessage;
+use raftstore::snapshot::{MemDir, SnapshotStore};
 use storage::MemEngine;
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::clock::SystemClock;
+use crate::config::RaftstoreConfig;
 use crate::service::TikvService;
 use crate::service::raft::RaftInbox;
 use crate::service::raw::RawCommands;
@@ -86,11 +88,16 @@ impl Unreachable for Reports {
     fn report(&self, _store_id: u64) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
+
+    fn snapshot_sent(&self, _region_id: u64, _to_peer: u64, _ok: bool) {}
 }
 
 fn transport(directory: &Directory, reports: &Reports) -> RaftTransport<Directory, Reports> {
     let metrics = Arc::new(Metrics::new());
-    RaftTransport::new(directory.clone(), reports.clone(), metrics, logger(), Handle::current(), 64, 16 << 20)
+    let snapshots = SnapshotStore::new(Arc::new(MemDir::new()));
+    let snapshots = SnapshotTraffic::new(snapshots, &RaftstoreConfig::default(), 16 << 20, &metrics, logger());
+    let (directory, reports, runtime) = (directory.clone(), reports.clone(), Handle::current());
+    RaftTransport::new(directory, reports, metrics, logger(), runtime, 64, 16 << 20, snapshots)
 }
 
 fn message(region_id: u64, store_id: u64) -> RaftMessage {

@@ -5,6 +5,7 @@
 //! | `official_client` | every operation of the `tikv-client` crate's raw client |
 //! | `availability` | the loss of a leader, an orderly stop, a scheduler that is away |
 //! | `crash` | rounds of SIGKILL under load: nothing acknowledged is lost, and the stores agree |
+//! | `snapshots` | a store that was away too long, or is killed while it catches up |
 //! | `splits` | regions are split under an official client that goes on |
 //! | `stopped_folder` | what `tinykv-ctl raft` shows of a store that is stopped |
 //! | `bad_input` | wrong requests and garbage on the ports |
@@ -19,6 +20,7 @@ mod bad_start;
 mod cluster;
 mod crash;
 mod official_client;
+mod snapshots;
 mod splits;
 mod stopped_folder;
 mod workload;
