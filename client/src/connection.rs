@@ -6,6 +6,7 @@
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
+use proto::operatorpb::{self, operators_client::OperatorsClient};
 use proto::pdpb::{self, pd_client::PdClient};
 use slog::{Logger, debug, warn};
 use tonic::transport::{Channel, Endpoint};
@@ -48,6 +49,7 @@ answers!(
     GetClusterConfigResponse,
     GetGcSafePointResponse,
     GetMembersResponse,
+    GetOperatorResponse,
     GetRegionResponse,
     GetStoreResponse,
     IsBootstrappedResponse,
@@ -59,10 +61,17 @@ answers!(
     UpdateGcSafePointResponse,
 );
 
+impl Answer for operatorpb::AddOperatorResponse {
+    fn header(&self) -> Option<&pdpb::ResponseHeader> {
+        self.header.as_ref()
+    }
+}
+
 /// The scheduler that leads, as far as this client knows.
 struct Leader {
     url: String,
     client: PdClient<Channel>,
+    operators: OperatorsClient<Channel>,
 }
 
 /// See the module's documentation.
@@ -101,6 +110,11 @@ impl Connection {
     /// A handle on the current leader; clones share the connection.
     pub(crate) fn leader(&self) -> PdClient<Channel> {
         self.leader.read().unwrap_or_else(PoisonError::into_inner).client.clone()
+    }
+
+    /// The same for the service of operators.
+    pub(crate) fn operators(&self) -> OperatorsClient<Channel> {
+        self.leader.read().unwrap_or_else(PoisonError::into_inner).operators.clone()
     }
 
     /// Looks for the leader again. A failure leaves the old one in place: its channel reconnects by itself.
@@ -191,7 +205,7 @@ async fn discover(endpoints: &[String], expected: Option<u64>) -> Result<(u64, L
 
 /// Asks one endpoint who leads, and connects to that member.
 async fn leader_through(endpoint: &str, expected: Option<u64>) -> Result<(u64, Leader)> {
-    let (client, members) = members_of(endpoint).await?;
+    let (client, operators, members) = members_of(endpoint).await?;
     let actual = members.header.as_ref().map_or(0, |header| header.cluster_id);
     if actual == 0 {
         return Err(Error::NotAScheduler { endpoint: endpoint.to_owned(), reason: "no cluster id".into() });
@@ -204,18 +218,18 @@ async fn leader_through(endpoint: &str, expected: Option<u64>) -> Result<(u64, L
     let urls = members.leader.map(|leader| leader.client_urls).unwrap_or_default();
     if members.members.len() <= 1 || urls.iter().any(|url| url.trim_end_matches('/') == endpoint) {
         // A single scheduler leads by itself, also where its advertised address cannot be reached from here.
-        return Ok((actual, Leader { url: endpoint.to_owned(), client }));
+        return Ok((actual, Leader { url: endpoint.to_owned(), client, operators }));
     }
     for url in &urls {
         let Ok(url) = normalise(url) else { continue };
-        if let Ok((client, _)) = members_of(&url).await {
-            return Ok((actual, Leader { url, client }));
+        if let Ok((client, operators, _)) = members_of(&url).await {
+            return Ok((actual, Leader { url, client, operators }));
         }
     }
     Err(Error::Unreachable { causes: format!("{endpoint} names no leader that answers (its addresses: {urls:?})") })
 }
 
-async fn members_of(endpoint: &str) -> Result<(PdClient<Channel>, pdpb::GetMembersResponse)> {
+async fn members_of(endpoint: &str) -> Result<(PdClient<Channel>, OperatorsClient<Channel>, pdpb::GetMembersResponse)> {
     let unreachable = |reason: String| Error::Unreachable { causes: format!("{endpoint}: {reason}") };
     let channel = Endpoint::from_shared(endpoint.to_owned())
         .map_err(|error| Error::BadEndpoint { endpoint: endpoint.to_owned(), reason: error.to_string() })?
@@ -225,6 +239,7 @@ async fn members_of(endpoint: &str) -> Result<(PdClient<Channel>, pdpb::GetMembe
         .connect()
         .await
         .map_err(|error| unreachable(with_sources(&error)))?;
+    let operators = OperatorsClient::new(channel.clone());
     let mut client = PdClient::new(channel);
     let request = pdpb::GetMembersRequest::default();
     let response = match tokio::time::timeout(CALL_TIMEOUT, client.get_members(request)).await {
@@ -236,7 +251,7 @@ async fn members_of(endpoint: &str) -> Result<(PdClient<Channel>, pdpb::GetMembe
         Err(_) => return Err(unreachable(format!("no answer within {CALL_TIMEOUT:?}"))),
     };
     let response = checked("GetMembers", response)?;
-    Ok((client, response))
+    Ok((client, operators, response))
 }
 
 /// tonic's errors say "transport error" and keep the reason in their sources.

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use proto::{metapb, pdpb};
+use proto::{metapb, operatorpb, pdpb};
 use slog::{Logger, info};
 use tokio::sync::mpsc;
 
@@ -189,6 +189,31 @@ impl SchedulerClient {
         let request = pdpb::ReportBatchSplitRequest { header: self.connection.header(), regions };
         let send = |mut client: Client, request| async move { client.report_batch_split(request).await };
         self.connection.call("ReportBatchSplit", request, send).await.map(drop)
+    }
+
+    /// Has something done with a region, step by step, in place of what was ordered for it before. `header` is filled in here. Returns what
+    /// was ordered, for people; [`SchedulerClient::get_operator`] tells what becomes of it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for what cannot be done.
+    pub async fn add_operator(&self, request: operatorpb::AddOperatorRequest) -> Result<String> {
+        let request = operatorpb::AddOperatorRequest { header: self.connection.header(), ..request };
+        let send = |_: Client, request| {
+            let mut operators = self.connection.operators();
+            async move { operators.add_operator(request).await }
+        };
+        Ok(self.connection.call("AddOperator", request, send).await?.description)
+    }
+
+    /// What was ordered last for a region, and how that stands.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if nothing was, or nobody remembers it.
+    pub async fn get_operator(&self, region_id: u64) -> Result<(String, pdpb::OperatorStatus)> {
+        let request = pdpb::GetOperatorRequest { header: self.connection.header(), region_id };
+        let send = |mut client: Client, request| async move { client.get_operator(request).await };
+        let response = self.connection.call("GetOperator", request, send).await?;
+        Ok((String::from_utf8_lossy(&response.desc).into_owned(), response.status()))
     }
 
     /// Opens the stream of region heartbeats and keeps it open, reconnecting with backoff, until all senders or the receiver are

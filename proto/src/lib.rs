@@ -33,6 +33,10 @@ pub mod kvrpcpb;
 #[allow(clippy::all, rustdoc::all)]
 #[path = "generated/metapb.rs"]
 pub mod metapb;
+/// Orders of people for the scheduler.
+#[allow(clippy::all, rustdoc::all)]
+#[path = "generated/operatorpb.rs"]
+pub mod operatorpb;
 /// The scheduler's service.
 #[allow(clippy::all, rustdoc::all)]
 #[path = "generated/pdpb.rs"]

@@ -64,6 +64,8 @@ pub struct Config {
     pub snapshot_gc_patience: u32,
     /// Reads that find no leader ready wait this many ticks before they are refused.
     pub read_wait_ticks: u64,
+    /// A peer that has heard of no leader for so many ticks asks whether it is still a member, and again after as many.
+    pub max_leader_missing_ticks: u64,
     /// Bytes of log that the log writer puts into one batch at the most.
     pub max_write_batch_bytes: usize,
     /// Seed of the election timeouts. Each peer derives its own from it.
@@ -101,6 +103,7 @@ impl Default for Config {
             snapshot_gc_ticks: 1200,
             snapshot_gc_patience: 30,
             read_wait_ticks: 40,
+            max_leader_missing_ticks: 1200,
             max_write_batch_bytes: 4 << 20,
             seed: 0,
         }
@@ -128,6 +131,7 @@ impl Config {
             ("log-gc-size-limit", self.log_gc_size_limit),
             ("restore-batch-bytes", self.restore_batch_bytes as u64),
             ("snapshot-gc-ticks", self.snapshot_gc_ticks),
+            ("max-leader-missing-ticks", self.max_leader_missing_ticks),
             ("mailbox-capacity", self.mailbox_capacity as u64),
             ("messages-per-round", self.messages_per_round as u64),
             ("regions-per-round", self.regions_per_round as u64),

@@ -34,6 +34,9 @@ pub type SplitIds = std::result::Result<Vec<pdpb::SplitId>, String>;
 /// Takes the answer to [`SchedulerLink::ask_split`].
 pub type SplitIdsCallback = Box<dyn FnOnce(SplitIds) + Send>;
 
+/// Takes the answer to [`SchedulerLink::ask_region`].
+pub type RegionCallback = Box<dyn FnOnce(metapb::Region) + Send>;
+
 /// Reports and questions to the scheduler. No call waits. Reports are fire and forget: a lost one is made up for by the next.
 pub trait SchedulerLink: Send + Sync + 'static {
     /// A leader's report about its region. `header` is left empty for the link to fill in.
@@ -43,6 +46,8 @@ pub trait SchedulerLink: Send + Sync + 'static {
     /// Asks for the ids of a split of `region` into `new_regions` more. The answer may come at any time, or never; who asks does not
     /// wait for ever.
     fn ask_split(&self, region: metapb::Region, new_regions: u32, callback: SplitIdsCallback);
+    /// Asks for a region as the scheduler knows it. Without an answer the callback is dropped.
+    fn ask_region(&self, region_id: u64, callback: RegionCallback);
     /// All parts of a region that was split, in key order, told by its leader.
     fn report_split(&self, parts: Vec<metapb::Region>);
 }

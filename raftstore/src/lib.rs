@@ -28,11 +28,12 @@
 //! | [`apply`] | committed entries become data, with the apply state in the same batch |
 //! | [`worker`] | what takes long, in the background: deleting compacted log entries, making and restoring snapshots |
 //! | [`snapshot`] | the files of snapshots, and the order in which a snapshot replaces a region |
+//! | [`membership`] | what a change of members makes of a region, and how it travels through the log |
 //! | [`epoch`] | which part of a region's epoch each command is checked against |
 //! | [`split`] | when a region is cut, and where |
 //! | [`store`] | the store itself: identity, first regions, loading of the peers at start |
 //!
-//! Simplified for now: a region's peers are on the stores of its bootstrap; membership changes are not here yet.
+//! Simplified: regions are split and never merged.
 
 pub mod apply;
 pub mod batch;
@@ -43,8 +44,10 @@ pub mod epoch;
 pub mod error;
 pub mod keys;
 pub mod log_writer;
+pub mod membership;
 pub mod message;
 pub mod metrics;
+pub mod orders;
 pub mod peer;
 pub mod peer_storage;
 pub mod poller;
@@ -60,6 +63,6 @@ pub use command::{
     AdminCallback, AdminCommand, ReadCallback, ReadCommand, RegionSnapshot, RequestHeader, WriteCallback, WriteCommand,
 };
 pub use config::Config;
-pub use env::{Engines, SchedulerLink, SplitIds, SplitIdsCallback, Transport};
+pub use env::{Engines, RegionCallback, SchedulerLink, SplitIds, SplitIdsCallback, Transport};
 pub use error::{Error, Result};
 pub use store::{StoreParts, build};

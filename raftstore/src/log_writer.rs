@@ -41,6 +41,22 @@ pub struct PersistTask {
     pub restore: Option<WriteBatch>,
     /// Messages that may leave once this task and all before it are durable.
     pub messages: Vec<RaftMessage>,
+    /// Nothing of the region is to be left.
+    pub clear: bool,
+}
+
+impl PersistTask {
+    /// The last task of a peer: its log and its raft state go. Its tombstone is on disk (invariant WRITE-ORDER).
+    pub fn clear(region_id: u64, ready: u64) -> Self {
+        let (entries, messages) = (Vec::new(), Vec::new());
+        PersistTask { region_id, ready, entries, raft_state: None, stale: 0..0, restore: None, messages, clear: true }
+    }
+}
+
+/// Removes the log and the raft state of a region.
+pub(crate) fn clear_region(batch: &mut WriteBatch, region_id: u64) {
+    batch.delete(Cf::Default, keys::raft_state(region_id));
+    clear_log(batch, region_id);
 }
 
 /// See the module.
@@ -116,6 +132,10 @@ impl<E: Engine, T: Transport> LogWriter<E, T> {
             }
             for index in task.stale {
                 batch.delete(Cf::Default, keys::raft_log(task.region_id, index));
+            }
+            if task.clear {
+                raft_states.remove(&task.region_id);
+                clear_region(&mut batch, task.region_id);
             }
             if let Some(state) = task.raft_state {
                 raft_states.insert(task.region_id, state); // only the last one of a region counts

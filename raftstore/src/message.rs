@@ -1,8 +1,8 @@
 //! What the stages tell each other.
 
 use proto::{
-    eraftpb::{Entry, Snapshot},
-    metapb::Region,
+    eraftpb::{ConfChangeV2, Entry, Snapshot},
+    metapb::{Peer, Region},
     raft_serverpb::{RaftMessage, RaftTruncatedState},
 };
 
@@ -46,6 +46,8 @@ pub enum PeerMessage<S> {
         /// The answer.
         ids: SplitIds,
     },
+    /// From the scheduler: the region as it knows it.
+    RegionKnown(Box<Region>),
     /// From the peer of a region that was split: this is its part.
     SplitOff {
         /// The region.
@@ -101,6 +103,7 @@ impl<S> PeerMessage<S> {
             | PeerMessage::LogDeleted { .. }
             | PeerMessage::SplitChecked(_)
             | PeerMessage::SplitIds { .. }
+            | PeerMessage::RegionKnown(_)
             | PeerMessage::SplitOff { .. }
             | PeerMessage::SnapshotGenerated { .. }
             | PeerMessage::SnapshotChecked { .. }
@@ -165,6 +168,8 @@ pub enum ApplyWork {
     Snapshot(SnapshotRequest),
     /// Forget what is known of this region: its data has been replaced.
     Reload(u64),
+    /// Remove a peer: it has missed the entry that does so.
+    Destroy(DestroyTask),
 }
 
 impl ApplyWork {
@@ -174,6 +179,7 @@ impl ApplyWork {
             ApplyWork::Entries(task) => task.region_id,
             ApplyWork::Snapshot(request) => request.region_id,
             ApplyWork::Reload(region_id) => *region_id,
+            ApplyWork::Destroy(task) => task.region.id,
         }
     }
 }
@@ -191,10 +197,21 @@ pub struct SnapshotRequest {
     pub term: u64,
 }
 
-/// Committed entries of one region for the apply worker.
+/// A peer that is to be removed.
+#[derive(Debug)]
+pub struct DestroyTask {
+    /// The region as the peer knows it; without members and range if the peer was never initialised.
+    pub region: Region,
+    /// The peer.
+    pub peer: Peer,
+}
+
+/// Committed entries of one peer for the apply worker.
 pub struct ApplyTask {
     /// The region.
     pub region_id: u64,
+    /// The peer. Tasks of one that is gone are of no use to its successor.
+    pub peer_id: u64,
     /// Committed entries that follow without a gap on those of the region's last task.
     pub entries: Vec<Entry>,
     /// Clients that wait for some of them, ordered by index.
@@ -223,6 +240,18 @@ pub enum ApplyResult {
         parts: Vec<Region>,
         /// Ids of those parts whose region this store has in another way, and newer.
         skipped: Vec<u64>,
+    },
+    /// The members changed, and the peer is one of them.
+    MembersChanged {
+        /// What raft has to be told.
+        change: ConfChangeV2,
+        /// The region after it.
+        region: Box<Region>,
+    },
+    /// The peer is removed, its data gone. Nothing comes after this. The entry that did it; zeros if there was none.
+    Buried {
+        /// Index and term.
+        removed_by: (u64, u64),
     },
 }
 

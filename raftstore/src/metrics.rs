@@ -83,6 +83,12 @@ metrics! {
     peers_created,
     /// Such peers that a split has initialised.
     peers_adopted,
+    /// Changes of members that peers of this store have applied.
+    members_changed,
+    /// Peers of this store that were removed.
+    peers_destroyed,
+    /// Transfers of a leadership that leaders of this store have begun.
+    transfers_begun,
     /// Times a peer of this store became leader.
     elections_won,
 }

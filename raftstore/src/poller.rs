@@ -116,7 +116,9 @@ impl<E: Engine, T: Transport> RaftPoller<E, T> {
                 Ready::Peer(mailbox) => {
                     let Some(mut taken) = mailbox.take() else { continue };
                     self.handle_peer(&mut taken)?;
-                    if taken.mailbox.release(taken.machine) {
+                    if taken.machine.is_gone() {
+                        self.router.close(taken.machine.region_id(), &taken.mailbox);
+                    } else if taken.mailbox.release(taken.machine) {
                         released.push(Ready::Peer(taken.mailbox));
                     }
                 }
@@ -140,7 +142,9 @@ impl<E: Engine, T: Transport> RaftPoller<E, T> {
         }
         for _ in 0..self.context.config.messages_per_round {
             let Some(message) = taken.mailbox.pop() else { break };
-            taken.machine.on_message(message, &self.router, &self.context)?;
+            if let Some(answer) = taken.machine.on_message(message, &self.router, &self.context)? {
+                self.transport.send(answer);
+            }
         }
         Ok(())
     }
@@ -194,6 +198,13 @@ impl<E: Engine, T: Transport> RaftPoller<E, T> {
                 let _ = router.report(region_id, PeerMessage::SplitIds { question, ids });
             });
             self.scheduler.ask_split(region, new_regions, callback);
+        }
+        for region_id in effects.membership_questions {
+            let router = self.router.clone();
+            let callback = Box::new(move |region| {
+                let _ = router.report(region_id, PeerMessage::RegionKnown(Box::new(region))); // as above
+            });
+            self.scheduler.ask_region(region_id, callback);
         }
         for peer in effects.created {
             self.router.start(peer);

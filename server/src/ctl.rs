@@ -1,6 +1,7 @@
 //! What `tinykv-ctl` does: a thin client for people. It asks the scheduler where a key is, sends one request there, and asks again
 //! when the region has moved. Programs use a real client library. It also looks into the data folder of a stopped store.
 
+mod operators;
 mod regions;
 #[cfg(feature = "rocksdb")]
 mod stopped;
@@ -16,6 +17,7 @@ use proto::tikvpb::tikv_client::TikvClient;
 use proto::{errorpb, pdpb};
 use tonic::transport::{Channel, Endpoint};
 
+pub use operators::Order;
 pub use regions::SplitAt;
 #[cfg(feature = "rocksdb")]
 pub use stopped::StoppedStore;
@@ -41,6 +43,14 @@ pub enum Error {
     /// The scheduler does not know the region.
     #[error("the scheduler knows no region {0}")]
     UnknownRegion(u64),
+    /// What was ordered was not done.
+    #[error("{what}: {how}")]
+    NotDone {
+        /// What was ordered.
+        what: String,
+        /// How it ended.
+        how: &'static str,
+    },
     /// Nobody could serve the key; the text says what the last try met.
     #[error("no store could serve the key within {tries} tries; the last one: {last}", tries = TRIES)]
     Unavailable {
@@ -54,7 +64,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Scheduler(error) => error.is_retryable(),
-            Self::Unavailable { .. } => true,
+            Self::Unavailable { .. } | Self::NotDone { .. } => true,
             Self::Escape(_) | Self::Refused(_) | Self::UnknownRegion(_) | Self::Folder(_) => false,
         }
     }

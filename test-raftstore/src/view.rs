@@ -142,6 +142,8 @@ pub struct PeerView {
     pub voters: BTreeSet<u64>,
     /// The outgoing voters of a joint configuration.
     pub voters_outgoing: BTreeSet<u64>,
+    /// The two before the last step, if it has changed them.
+    pub voters_before: Option<(BTreeSet<u64>, BTreeSet<u64>)>,
 }
 
 /// All running peers.

@@ -148,6 +148,11 @@ pub struct RegionLocalState {
     pub tablet_index: u64,
     #[prost(message, repeated, tag = "5")]
     pub removed_records: ::prost::alloc::vec::Vec<super::metapb::Peer>,
+    /// Of a tombstone: the entry that removed the peer; 0 if the peer has not applied it.
+    #[prost(uint64, tag = "100")]
+    pub removed_at_index: u64,
+    #[prost(uint64, tag = "101")]
+    pub removed_at_term: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CheckGcPeer {

@@ -2,16 +2,17 @@
 //! comes to the same result.
 
 use proto::{
-    eraftpb::Entry,
+    eraftpb::{ConfChangeV2, Entry},
     raft_cmdpb::{
-        AdminCmdType, AdminRequest, AdminResponse, BatchSplitResponse, CompactLogRequest, CompactLogResponse,
+        AdminCmdType, AdminRequest, AdminResponse, BatchSplitResponse, ChangePeerResponse, ChangePeerV2Response,
+        CompactLogRequest, CompactLogResponse,
     },
     raft_serverpb::RaftTruncatedState,
 };
 use storage::Engine;
 
 use super::{ApplyRegion, ApplyWorker, execute::corrupted};
-use crate::{error::Result, message::ApplyResult};
+use crate::{error::Result, membership::changes_of, message::ApplyResult};
 
 impl<E: Engine> ApplyWorker<E> {
     /// Executes an admin command whose epoch was checked.
@@ -23,8 +24,20 @@ impl<E: Engine> ApplyWorker<E> {
         region: &mut ApplyRegion,
         entry: &Entry,
         request: AdminRequest,
+        raft: Option<ConfChangeV2>,
     ) -> Result<Result<AdminResponse>> {
         let mut response = AdminResponse { cmd_type: request.cmd_type, ..Default::default() };
+        if let (Some(changes), Some(raft)) = (changes_of(&request), raft) {
+            let after = match self.change_members(region, entry, changes, raft) {
+                Ok(after) => Some(after),
+                Err(refused) => return Ok(Err(refused)),
+            };
+            match request.cmd_type() {
+                AdminCmdType::ChangePeer => response.change_peer = Some(ChangePeerResponse { region: after }),
+                _ => response.change_peer_v2 = Some(ChangePeerV2Response { region: after }),
+            }
+            return Ok(Ok(response));
+        }
         match (request.cmd_type(), request.compact_log, request.splits) {
             (AdminCmdType::CompactLog, Some(compact), _) => {
                 compact_log(region, entry, &compact);

@@ -3,7 +3,7 @@
 
 use prost::Message;
 use proto::{
-    eraftpb::{Entry, EntryType},
+    eraftpb::{ConfChangeV2, Entry, EntryType},
     raft_cmdpb::{CompareAndSwapRequest, CompareAndSwapResponse, RaftCmdRequest, Request, Response},
 };
 use storage::{Cf, CompareAndSwap, Engine, WriteOp};
@@ -12,6 +12,7 @@ use super::{ApplyRegion, ApplyWorker, Outcome, put_apply_state};
 use crate::{
     epoch::EpochRule,
     error::{Error, Result},
+    membership,
     peer::propose::check_requests,
 };
 
@@ -24,22 +25,25 @@ impl<E: Engine> ApplyWorker<E> {
         if entry.data.is_empty() {
             return Ok(Ok(Outcome::Written(Vec::new()))); // a new leader's own entry
         }
-        if entry.entry_type() != EntryType::EntryNormal {
-            return Err(corrupted(region, entry, "changes of members are not known to this version"));
-        }
-        let command = RaftCmdRequest::decode(entry.data.clone())
-            .map_err(|e| corrupted(region, entry, &format!("does not decode: {e}")))?;
+        let (command, raft) = decode(entry).map_err(|what| corrupted(region, entry, &what))?;
         let rule = match &command.admin_request {
             None => EpochRule::DATA,
             Some(admin) => EpochRule::of_admin(admin)
                 .ok_or_else(|| corrupted(region, entry, "the admin command is not known to this version"))?,
         };
+        if rule.moves_conf_ver != raft.is_some() {
+            return Err(corrupted(
+                region,
+                entry,
+                "changes of members, and nothing else, have entries of a type of their own",
+            ));
+        }
         if let Err(error) = check(region, &command, rule) {
             return Ok(Err(error));
         }
         if let Some(admin) = command.admin_request {
             let before = region.region.region_epoch.unwrap_or_default();
-            let response = match self.execute_admin(region, entry, admin)? {
+            let response = match self.execute_admin(region, entry, admin, raft)? {
                 Ok(response) => response,
                 Err(refused) => return Ok(Err(refused)),
             };
@@ -103,6 +107,17 @@ impl<E: Engine> ApplyWorker<E> {
             previous_not_exist: outcome.previous.is_none(),
             previous_value: outcome.previous.unwrap_or_default(),
         })
+    }
+}
+
+/// The command that an entry carries, and for a change of members what raft has to be told.
+fn decode(entry: &Entry) -> std::result::Result<(RaftCmdRequest, Option<ConfChangeV2>), String> {
+    match entry.entry_type() {
+        EntryType::EntryNormal => match RaftCmdRequest::decode(entry.data.clone()) {
+            Ok(command) => Ok((command, None)),
+            Err(error) => Err(format!("does not decode: {error}")),
+        },
+        _ => membership::decode(entry).map(|(command, raft)| (command, Some(raft))).map_err(|error| error.to_string()),
     }
 }
 

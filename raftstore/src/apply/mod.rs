@@ -7,6 +7,7 @@
 //! Order in a round: the batch is written, then clients are answered, then the peers are told.
 
 mod admin;
+mod conf_change;
 mod execute;
 mod snapshot;
 mod split;
@@ -16,9 +17,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use crossbeam_channel::{Receiver, Sender};
 use prost::Message;
 use proto::{
-    metapb::Region,
+    eraftpb::Entry,
+    metapb::{Peer, Region},
     raft_cmdpb::{AdminResponse, Response},
-    raft_serverpb::{RaftApplyState, RegionLocalState},
+    raft_serverpb::{PeerState, RaftApplyState, RegionLocalState},
 };
 use storage::{Cf, Durability, Engine, WriteBatch};
 
@@ -27,9 +29,10 @@ use crate::{
     command::{AdminCallback, WriteCallback},
     error::{Error, Result},
     keys,
-    message::{Applied, ApplyResult, ApplyTask, ApplyWork, PeerMessage, Waiting},
+    message::{Applied, ApplyResult, ApplyTask, ApplyWork, PeerMessage, Proposal, Waiting},
     metrics::Metrics,
     peer_storage::read,
+    region::peer_on_store,
     split::Growth,
     worker::Task,
 };
@@ -40,6 +43,8 @@ const TASKS_PER_ROUND: usize = 256;
 /// The apply side of one region.
 struct ApplyRegion {
     region: Region,
+    /// The peer on this store.
+    peer: Peer,
     state: RaftApplyState,
     /// What the peer has to be told besides the applied index.
     results: Vec<ApplyResult>,
@@ -49,6 +54,8 @@ struct ApplyRegion {
     /// Term of the last entry that was applied since the region was loaded.
     term: Option<u64>,
     changed: bool,
+    /// Index and term of the entry that has removed this peer. Nothing is applied after it.
+    removed_by: Option<(u64, u64)>,
 }
 
 /// What an entry came to.
@@ -67,6 +74,7 @@ enum Answer {
 
 /// See the module.
 pub struct ApplyWorker<E: Engine> {
+    store_id: u64,
     kv: E,
     router: Router<E>,
     tasks: Receiver<ApplyWork>,
@@ -76,15 +84,33 @@ pub struct ApplyWorker<E: Engine> {
     /// The batch holds something that the raft log cannot bring back: it has to be synced.
     must_sync: bool,
     answers: Vec<Answer>,
+    /// What the peers that were removed in this round have to be told.
+    buried: Vec<(u64, Applied)>,
     metrics: Arc<Metrics>,
 }
 
 impl<E: Engine> ApplyWorker<E> {
-    /// A worker that takes its tasks from `tasks`.
-    pub fn new(kv: E, router: Router<E>, tasks: Receiver<ApplyWork>, background: Sender<Task<E::Snapshot>>) -> Self {
-        let metrics = router.metrics().clone();
-        let (regions, batch, answers) = (BTreeMap::new(), WriteBatch::new(), Vec::new());
-        ApplyWorker { kv, router, tasks, background, regions, batch, must_sync: false, answers, metrics }
+    /// A worker of this store that takes its tasks from `tasks`.
+    pub fn new(
+        store_id: u64,
+        kv: E,
+        router: Router<E>,
+        tasks: Receiver<ApplyWork>,
+        background: Sender<Task<E::Snapshot>>,
+    ) -> Self {
+        ApplyWorker {
+            store_id,
+            kv,
+            metrics: router.metrics().clone(),
+            router,
+            tasks,
+            background,
+            regions: BTreeMap::new(),
+            batch: WriteBatch::new(),
+            must_sync: false,
+            answers: Vec::new(),
+            buried: Vec::new(),
+        }
     }
 
     /// Where the worker's tasks come from, for the driver to wait on.
@@ -125,40 +151,62 @@ impl<E: Engine> ApplyWorker<E> {
                 self.regions.remove(&region_id);
                 Ok(())
             }
+            ApplyWork::Destroy(task) => self.destroy(task),
         }
     }
 
     fn apply(&mut self, task: ApplyTask) -> Result<()> {
-        let mut region = match self.regions.remove(&task.region_id) {
-            Some(region) => region,
-            None => self.load(task.region_id)?,
+        let ApplyTask { region_id, peer_id, entries, proposals } = task;
+        let Some(mut region) = self.take(region_id)?.filter(|region| region.peer.id == peer_id) else {
+            // Of a peer that was removed.
+            proposals.into_iter().for_each(|p| p.waiting.refuse(|| Error::RegionNotFound { region_id }));
+            return Ok(());
         };
-        let applied = self.apply_entries(&mut region, task);
-        self.regions.insert(region.region.id, region);
-        applied
+        self.apply_entries(&mut region, entries, proposals)?;
+        match region.removed_by {
+            Some(entry) => self.bury(region, entry),
+            None => {
+                self.regions.insert(region_id, region);
+                Ok(())
+            }
+        }
     }
 
-    fn load(&self, region_id: u64) -> Result<ApplyRegion> {
+    /// The region, for as long as it is worked on; `None` if its peer was removed.
+    fn take(&mut self, region_id: u64) -> Result<Option<ApplyRegion>> {
+        match self.regions.remove(&region_id) {
+            Some(region) => Ok(Some(region)),
+            None => self.load(region_id),
+        }
+    }
+
+    fn load(&self, region_id: u64) -> Result<Option<ApplyRegion>> {
         let missing = |what: &str| Error::Corrupted(format!("region {region_id} has no {what}"));
         let local: RegionLocalState =
             read(&self.kv, Cf::Raft, &keys::region_state(region_id))?.ok_or_else(|| missing("region state"))?;
+        if local.state() == PeerState::Tombstone {
+            return Ok(None);
+        }
         let state = read(&self.kv, Cf::Raft, &keys::apply_state(region_id))?.ok_or_else(|| missing("apply state"))?;
         let region = local.region.ok_or_else(|| missing("region in its region state"))?;
-        Ok(ApplyRegion {
+        let peer = *peer_on_store(&region, self.store_id).ok_or_else(|| missing("peer on this store"))?;
+        Ok(Some(ApplyRegion {
             region,
+            peer,
             state,
             results: Vec::new(),
             growth: Growth::default(),
             split_off: Vec::new(),
             term: None,
             changed: false,
-        })
+            removed_by: None,
+        }))
     }
 
-    fn apply_entries(&mut self, region: &mut ApplyRegion, task: ApplyTask) -> Result<()> {
+    fn apply_entries(&mut self, region: &mut ApplyRegion, entries: Vec<Entry>, proposals: Vec<Proposal>) -> Result<()> {
         // lab:begin 2B apply::apply_entries  hint="execute in order, move the applied index with each, answer who waits for it"
-        let mut proposals = task.proposals.into_iter().peekable();
-        for entry in task.entries {
+        let mut proposals = proposals.into_iter().peekable();
+        for entry in entries {
             let expected = region.state.applied_index + 1;
             assert!(
                 entry.index == expected,
@@ -172,7 +220,12 @@ impl<E: Engine> ApplyWorker<E> {
             region.changed = true;
             self.metrics.entries_applied.inc();
             self.answer(waiting, outcome);
+            if region.removed_by.is_some() {
+                break;
+            }
         }
+        let region_id = region.region.id;
+        proposals.for_each(|proposal| proposal.waiting.refuse(|| Error::RegionNotFound { region_id }));
         Ok(())
         // lab:end
     }
@@ -223,11 +276,14 @@ impl<E: Engine> ApplyWorker<E> {
     }
 
     fn report(&mut self) {
+        for (id, applied) in self.buried.drain(..) {
+            // A region that is gone meanwhile no longer cares; here and below.
+            let _ = self.router.report(id, PeerMessage::Applied(applied));
+        }
         for (id, region) in self.regions.iter_mut().filter(|(_, r)| r.changed) {
             region.changed = false;
             let (results, growth) = (std::mem::take(&mut region.results), std::mem::take(&mut region.growth));
             let applied = Applied { index: region.state.applied_index, results, growth };
-            // A region that is gone meanwhile no longer cares.
             let _ = self.router.report(*id, PeerMessage::Applied(applied));
         }
     }

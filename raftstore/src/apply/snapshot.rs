@@ -18,10 +18,7 @@ impl<E: Engine> ApplyWorker<E> {
             return Ok(());
         }
         self.flush()?;
-        let region = match self.regions.remove(&region_id) {
-            Some(region) => region,
-            None => self.load(region_id)?,
-        };
+        let Some(region) = self.take(region_id)? else { return Ok(()) };
         let index = region.state.applied_index;
         // Of an entry that was applied before the last start only the peer knows the term.
         let term = region.term.or_else(|| (index == applied && term > 0).then_some(term));

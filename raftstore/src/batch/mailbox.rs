@@ -27,6 +27,8 @@ pub struct Mailbox<F, M> {
     /// Stands in the ready queue, or is with a poller.
     notified: AtomicBool,
     tick_due: AtomicBool,
+    /// The machine is gone for good: nobody will handle what is in the queue.
+    closed: AtomicBool,
     /// What arrives should gather. A hint: nothing depends on when others see it.
     crowded: AtomicBool,
     machine: Mutex<Option<Box<F>>>,
@@ -51,6 +53,7 @@ impl<F, M> Mailbox<F, M> {
             capacity,
             notified: AtomicBool::new(false),
             tick_due: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             crowded: AtomicBool::new(false),
             machine: Mutex::new(Some(machine)),
         }
@@ -96,6 +99,28 @@ impl<F, M> Mailbox<F, M> {
         let message = self.receiver.try_recv().ok()?;
         self.length.fetch_sub(1, Ordering::Relaxed);
         Some(message)
+    }
+
+    /// Notes that the machine is gone. Whoever sends afterwards, and whoever closes, has to empty the queue.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Is the machine gone?
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Takes out everything. Waits for a sender that has counted its message and not queued it yet: it is about to.
+    pub fn drain(&self) -> Vec<M> {
+        let mut messages = Vec::new();
+        while self.length.load(Ordering::SeqCst) > 0 {
+            match self.pop() {
+                Some(message) => messages.push(message),
+                None => std::hint::spin_loop(),
+            }
+        }
+        messages
     }
 
     /// Claims the right to put the mailbox into the ready queue: true for one caller until [`Mailbox::release`].

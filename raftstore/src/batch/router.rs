@@ -97,12 +97,30 @@ impl<E: Engine> Router<E> {
         let region_id = peer.region_id();
         self.register(peer);
         if let Some(mailbox) = self.mailbox(region_id) {
-            self.notify(&mailbox);
+            self.notify(region_id, &mailbox);
         }
         // After the registration: the store machine keeps votes under the same lock, and only for regions without a mailbox.
         let vote = self.shared.meta.lock().take_early_vote(region_id);
         if let Some(vote) = vote {
             self.raft_message(vote);
+        }
+    }
+
+    /// A peer is gone: nobody finds it any more, and what has come for it is refused.
+    pub fn close(&self, region_id: u64, mailbox: &PeerMailbox<E>) {
+        self.peers_mut().remove(&region_id);
+        self.statuses_mut().remove(&region_id);
+        mailbox.close();
+        self.empty(region_id, mailbox);
+    }
+
+    /// Refuses what is in a closed mailbox.
+    fn empty(&self, region_id: u64, mailbox: &PeerMailbox<E>) {
+        for message in mailbox.drain() {
+            if matches!(message, PeerMessage::Raft(_)) {
+                self.shared.metrics.messages_dropped.inc();
+            }
+            message.refuse(Error::RegionNotFound { region_id });
         }
     }
 
@@ -134,7 +152,10 @@ impl<E: Engine> Router<E> {
     }
 
     /// Sees to it that a message which was just pushed is handled.
-    fn notify(&self, mailbox: &Arc<PeerMailbox<E>>) {
+    fn notify(&self, region_id: u64, mailbox: &Arc<PeerMailbox<E>>) {
+        if mailbox.is_closed() {
+            return self.empty(region_id, mailbox);
+        }
         if !mailbox.claim() {
             return;
         }
@@ -187,7 +208,7 @@ impl<E: Engine> Router<E> {
             return message.refuse(Error::RegionNotFound { region_id });
         };
         match mailbox.try_push(message) {
-            Ok(()) => self.notify(&mailbox),
+            Ok(()) => self.notify(region_id, &mailbox),
             Err(Full(message)) => {
                 self.shared.metrics.commands_refused.inc();
                 message.refuse(Error::ServerIsBusy { reason: format!("the mailbox of region {region_id} is full") });
@@ -197,14 +218,15 @@ impl<E: Engine> Router<E> {
 
     /// Hands in a message from another store. A full mailbox loses it, as the network may.
     pub fn raft_message(&self, message: RaftMessage) {
-        let Some(mailbox) = self.mailbox(message.region_id) else {
+        let region_id = message.region_id;
+        let Some(mailbox) = self.mailbox(region_id) else {
             if self.shared.store.try_push(StoreMessage::Raft(Box::new(message))).is_err() {
                 self.shared.metrics.messages_dropped.inc();
             }
             return self.notify_store();
         };
         match mailbox.try_push(PeerMessage::Raft(Box::new(message))) {
-            Ok(()) => self.notify(&mailbox),
+            Ok(()) => self.notify(region_id, &mailbox),
             Err(Full(_)) => self.shared.metrics.messages_dropped.inc(),
         }
     }
@@ -216,7 +238,7 @@ impl<E: Engine> Router<E> {
     pub fn report(&self, region_id: u64, message: PeerMessage<E::Snapshot>) -> Result<()> {
         let mailbox = self.mailbox(region_id).ok_or(Error::RegionNotFound { region_id })?;
         mailbox.push(message);
-        self.notify(&mailbox);
+        self.notify(region_id, &mailbox);
         Ok(())
     }
 
@@ -269,14 +291,16 @@ impl<E: Engine> Router<E> {
 
     /// What the peers last published about themselves, ordered by region id. At most one tick old.
     pub fn statuses(&self) -> Vec<PeerStatus> {
-        let statuses = self.shared.statuses.lock().expect("invariant: nobody panics while holding the statuses");
-        statuses.values().cloned().collect()
+        self.statuses_mut().values().cloned().collect()
     }
 
     /// Publishes what a peer has to say about itself.
     pub fn publish(&self, status: PeerStatus) {
-        let mut statuses = self.shared.statuses.lock().expect("invariant: nobody panics while holding the statuses");
-        statuses.insert(status.region.id, status);
+        self.statuses_mut().insert(status.region.id, status);
+    }
+
+    fn statuses_mut(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, PeerStatus>> {
+        self.shared.statuses.lock().expect("invariant: nobody panics while holding the statuses")
     }
 
     /// Counters of the store.

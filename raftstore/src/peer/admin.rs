@@ -13,6 +13,7 @@ use crate::{
     command::AdminCommand,
     epoch::EpochRule,
     error::{Error, Result},
+    membership::{self, changes_of},
     message::{Proposal, Waiting},
 };
 
@@ -20,6 +21,12 @@ impl<E: Engine> Peer<E> {
     pub(super) fn on_admin(&mut self, command: AdminCommand, effects: &mut Effects<E>) {
         match self.check_admin(command.request, &command.header) {
             Ok(AdminRequest { splits: Some(split), .. }) => self.on_split_request(split, command.callback, effects),
+            Ok(AdminRequest { transfer_leader: Some(transfer), .. }) => {
+                self.on_transfer_request(&transfer, command.callback);
+            }
+            Ok(request) if changes_of(&request).is_some() => {
+                self.on_conf_change_request(request, Waiting::Admin(command.callback));
+            }
             Ok(request) => self.propose_admin(request, Waiting::Admin(command.callback)),
             Err(error) => {
                 self.context.metrics.commands_refused.inc();
@@ -33,6 +40,9 @@ impl<E: Engine> Peer<E> {
         let rule = EpochRule::of_admin(&request);
         let rule = rule.ok_or_else(|| self.admin_refused("it is not known to this version".to_owned()))?;
         self.check_header(header, rule)?;
+        if changes_of(&request).is_some() {
+            return Ok(request); // whether it makes sense is looked at when it is its turn
+        }
         match (request.cmd_type(), &mut request.compact_log) {
             (AdminCmdType::CompactLog, Some(compact)) => {
                 let index = compact.compact_index;
@@ -44,6 +54,7 @@ impl<E: Engine> Peer<E> {
             }
             // Its keys are checked, and its ids asked for, when it is its turn.
             (AdminCmdType::BatchSplit, _) if request.splits.is_some() => {}
+            (AdminCmdType::TransferLeader, _) if request.transfer_leader.is_some() => {}
             (cmd_type, _) => {
                 return Err(self.admin_refused(format!("{} is not carried out yet", cmd_type.as_str_name())));
             }
@@ -65,7 +76,11 @@ impl<E: Engine> Peer<E> {
         let (region_id, region_epoch) = (self.region.id, self.region.region_epoch);
         let header = Some(RaftRequestHeader { region_id, region_epoch, ..Default::default() });
         let entry = RaftCmdRequest { header, admin_request: Some(request), ..Default::default() };
-        match self.node.propose(Default::default(), entry.encode_to_vec().into()) {
+        let proposed = match membership::encode(&entry) {
+            Some(change) => self.node.propose_conf_change(Default::default(), change),
+            None => self.node.propose(Default::default(), entry.encode_to_vec().into()),
+        };
+        match proposed {
             Ok((index, term)) => {
                 self.context.metrics.entries_proposed.inc();
                 self.changes.proposed(index, rule);

@@ -28,6 +28,8 @@ pub struct Effects<E: Engine> {
     pub splits: Vec<Vec<metapb::Region>>,
     /// Questions to the scheduler.
     pub questions: Vec<SplitQuestion>,
+    /// Regions that the scheduler is asked for, by peers that may not be members any more.
+    pub membership_questions: Vec<u64>,
     /// New peers of this store.
     pub created: Vec<Box<Peer<E>>>,
     /// Parts of a split whose peers are here already, uninitialised; and whether they should campaign.
@@ -46,6 +48,7 @@ impl<E: Engine> Default for Effects<E> {
             heartbeats: Vec::new(),
             splits: Vec::new(),
             questions: Vec::new(),
+            membership_questions: Vec::new(),
             created: Vec::new(),
             adopted: Vec::new(),
             statuses: Vec::new(),

@@ -22,12 +22,16 @@ use raft_core::RawNode;
 use slog::{info, o};
 use storage::Engine;
 
-use super::{Peer, PeerContext, log_gc::LogGc, propose::WaitingWrites, read::ReadQueue, split::Splits, ticks::Ticks};
+use super::{
+    Peer, PeerContext, destroy::Life, log_gc::LogGc, propose::WaitingWrites, read::ReadQueue, split::Splits,
+    ticks::Ticks,
+};
 use crate::{
     config::Config,
     epoch::ChangesInFlight,
     error::{Error, Result},
-    peer_storage::{PeerStorage, conf_state},
+    membership::conf_state,
+    peer_storage::PeerStorage,
     region::{self, INITIAL_INDEX, INITIAL_TERM},
 };
 
@@ -87,6 +91,10 @@ impl<E: Engine> Peer<E> {
             checking: None,
             arriving: None,
             restoring: None,
+            life: Life::default(),
+            lagging: false,
+            leader_missing: 0,
+            told_conf_ver: 0,
             crowded_until: 0,
             context,
         })

@@ -10,16 +10,21 @@
 //! | `create.rs` | how a peer comes into being |
 //! | `propose.rs` | which writes may become log entries, and how waiting ones are joined |
 //! | `admin.rs` | which admin commands may become log entries |
+//! | `conf_change.rs` | which changes of members are proposed, and what an applied one means here |
+//! | `destroy.rs` | when the peer has to go, and in which steps |
 //! | `log_gc.rs` | when the log is compacted |
 //! | `read.rs` | when a read may be answered, and from which snapshot |
 //! | `snapshot.rs` | how snapshots are made and restored |
 //! | `ready.rs` | what a `Ready` of raft-core turns into |
 //! | `split.rs` | when and how the region is split |
+//! | `transfer.rs` | how the leadership is handed over |
 //! | `ticks.rs` | what happens from time to time |
 
 mod admin;
+mod conf_change;
 mod context;
 mod create;
+mod destroy;
 mod log_gc;
 pub(crate) mod propose;
 mod read;
@@ -28,6 +33,7 @@ mod snapshot;
 mod split;
 mod status;
 mod ticks;
+mod transfer;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -46,6 +52,7 @@ pub use status::PeerStatus;
 pub use ticks::PeerTick;
 
 use self::{
+    destroy::Life,
     log_gc::LogGc,
     propose::WaitingWrites,
     read::ReadQueue,
@@ -100,6 +107,13 @@ pub struct Peer<E: Engine> {
     arriving: Option<Arriving>,
     /// What has replaced the log and not all of the rest yet.
     restoring: Option<Restoring>,
+    life: Life,
+    /// Peers of the region lagged behind when this leader last looked.
+    lagging: bool,
+    /// Raft ticks since a leader was heard of.
+    leader_missing: u64,
+    /// The newest `conf_ver` that any message named.
+    told_conf_ver: u64,
     ticks: Ticks,
     /// The tick at which the last crowd is forgotten.
     crowded_until: u64,
@@ -141,16 +155,18 @@ impl<E: Engine> Peer<E> {
     /// Those of the engines; they are fatal for the store.
     pub fn on_message(&mut self, message: PeerMessage<E::Snapshot>, effects: &mut Effects<E>) -> Result<()> {
         match message {
-            PeerMessage::Raft(_) if self.is_out_of_order() => self.context.metrics.messages_dropped.inc(),
+            PeerMessage::Applied(applied) => return self.on_applied(applied, effects),
+            PeerMessage::Persisted { ready } if !self.is_serving() => self.on_persisted_while_leaving(ready),
+            late if !self.is_serving() => self.on_late_message(late),
             PeerMessage::Raft(message) => self.on_raft_message(*message, effects),
             PeerMessage::Write(command) => self.on_write(command),
             PeerMessage::Read(command) => self.on_read(command),
             PeerMessage::Admin(command) => self.on_admin(*command, effects),
             PeerMessage::Persisted { ready } => self.on_persisted(ready),
-            PeerMessage::Applied(applied) => return self.on_applied(applied, effects),
             PeerMessage::LogDeleted { to } => self.on_log_deleted(to, effects),
             PeerMessage::SplitChecked(checked) => self.on_split_checked(checked, effects),
             PeerMessage::SplitIds { question, ids } => self.on_split_ids(question, ids),
+            PeerMessage::RegionKnown(region) => self.on_region_known(&region, effects),
             PeerMessage::SplitOff { region, campaign } => self.on_split_off(*region, campaign),
             PeerMessage::SnapshotGenerated { ticket, snapshot } => self.on_snapshot_generated(&ticket, snapshot),
             PeerMessage::SnapshotChecked { message, ok } => self.on_snapshot_checked(*message, ok),
@@ -166,16 +182,14 @@ impl<E: Engine> Peer<E> {
     }
 
     fn on_raft_message(&mut self, message: RaftMessage, effects: &mut Effects<E>) {
-        let to = message.to_peer.as_ref().map_or(0, |p| p.id);
-        let Some(inner) = &message.message else {
-            debug!(self.logger, "dropped an empty raft message");
+        let Some(message) = self.judge_message(message, effects) else { return };
+        let inner = message.message.as_ref().filter(|inner| inner.to == self.peer.id);
+        let Some(inner) = inner.filter(|_| !self.is_out_of_order()) else {
+            debug!(self.logger, "dropped a raft message without content for this peer");
             return self.context.metrics.messages_dropped.inc();
         };
-        if to != self.peer.id || inner.to != self.peer.id {
-            debug!(self.logger, "dropped a message for another peer"; "to" => to);
-            return self.context.metrics.messages_dropped.inc();
-        }
         self.context.metrics.messages_received.inc();
+        self.note_leader(inner.msg_type(), inner.term);
         self.remember_sender(&message);
         match (snapshot_id(&message), message.message) {
             (Some(id), Some(inner)) => {
@@ -204,18 +218,30 @@ impl<E: Engine> Peer<E> {
     }
 
     fn on_applied(&mut self, applied: Applied, effects: &mut Effects<E>) -> Result<()> {
+        if let Some(ApplyResult::Buried { removed_by }) = applied.results.last() {
+            return self.on_buried(*removed_by, applied.results, effects);
+        }
+        for result in &applied.results {
+            if let ApplyResult::MembersChanged { change, .. } = result {
+                self.change_configuration(change);
+            }
+        }
         self.applied = applied.index;
         self.node.mut_store().set_applied(applied.index);
         self.node.advance_apply_to(applied.index);
         self.on_growth(applied.growth);
         for result in applied.results {
             match result {
+                ApplyResult::MembersChanged { region, .. } => self.on_members_changed(*region, effects),
+                ApplyResult::Buried { .. } => {}
                 ApplyResult::LogCompacted(truncated) => self.on_log_compacted(truncated, effects),
                 ApplyResult::Split { parts, skipped } => self.on_split_applied(parts, &skipped, effects)?,
             }
         }
+        self.assert_configuration();
         self.changes.applied_to(applied.index);
         self.hurry_changes();
+        self.leave_joint();
         Ok(())
     }
 
@@ -233,13 +259,19 @@ impl<E: Engine> Peer<E> {
 
     /// One tick of the raft clock.
     pub fn on_tick(&mut self, effects: &mut Effects<E>) {
+        if !self.is_serving() {
+            return;
+        }
         for tick in self.ticks.advance(&self.context.config) {
             match tick {
-                PeerTick::Raft if self.is_out_of_order() => {}
+                PeerTick::Raft if self.is_out_of_order() => self.ask_if_wanted(effects),
                 PeerTick::Raft => {
                     self.node.tick();
                     self.node.mut_store().on_tick();
                     self.expire_waiting_reads();
+                    self.leave_joint();
+                    self.ask_if_wanted(effects);
+                    self.report_caught_up(effects);
                 }
                 PeerTick::RegionHeartbeat if self.is_leader() => effects.heartbeats.push(self.heartbeat()),
                 PeerTick::RegionHeartbeat => {}
@@ -255,6 +287,9 @@ impl<E: Engine> Peer<E> {
     /// # Errors
     /// Those of the engines; they are fatal for the store.
     pub fn finish_round(&mut self, effects: &mut Effects<E>) -> Result<()> {
+        if !self.is_serving() {
+            return Ok(());
+        }
         self.note_crowd();
         self.propose_waiting_writes();
         self.start_read_round();

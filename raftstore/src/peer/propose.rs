@@ -129,15 +129,32 @@ impl<E: Engine> Peer<E> {
     pub(super) fn proposal_error(&self, error: &raft_core::Error) -> Error {
         match error {
             raft_core::Error::NotLeader { .. } => self.not_leader(),
+            // All official clients follow this one; some give up on a store that is busy.
+            raft_core::Error::TransferInProgress { to } => {
+                let next = self.region.peers.iter().find(|peer| peer.id == *to);
+                Error::NotLeader { region_id: self.region.id, leader: next.copied().map(Box::new) }
+            }
+            raft_core::Error::ConfChangeInvalid { .. } => self.admin_refused(error.to_string()),
             _ => Error::ServerIsBusy { reason: format!("region {}: {error}", self.region.id) },
         }
     }
 
     /// Refuses the writes that were not proposed yet. They had no effect, so the client may go to the new leader.
     pub(super) fn refuse_waiting_writes(&mut self) {
-        for command in std::mem::take(&mut self.writes).commands {
+        let waiting = std::mem::take(&mut self.writes);
+        self.refuse_writes(waiting, || self.not_leader());
+    }
+
+    /// The peer has to go: nothing is proposed any more.
+    pub(super) fn end_waiting_writes(&mut self, error: impl Fn() -> Error) {
+        let waiting = std::mem::take(&mut self.writes);
+        self.refuse_writes(waiting, error);
+    }
+
+    fn refuse_writes(&self, waiting: WaitingWrites, error: impl Fn() -> Error) {
+        for command in waiting.commands {
             self.context.metrics.commands_refused.inc();
-            (command.callback)(Err(self.not_leader()));
+            (command.callback)(Err(error()));
         }
     }
 

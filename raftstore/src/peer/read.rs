@@ -13,7 +13,7 @@ use bytes::Bytes;
 use prost::Message;
 use proto::{
     metapb::{Region, RegionEpoch},
-    raft_serverpb::RegionLocalState,
+    raft_serverpb::{PeerState, RegionLocalState},
 };
 use raft_core::ReadState;
 use storage::{Cf, Engine, Reader};
@@ -58,6 +58,11 @@ impl<S> Default for ReadQueue<S> {
 }
 
 impl<S> ReadQueue<S> {
+    fn take_all(&mut self) -> Vec<ReadCommand<S>> {
+        let rounds = std::mem::take(&mut self.rounds).into_iter().flat_map(|round| round.commands);
+        rounds.chain(std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.command)).collect()
+    }
+
     /// How many clients wait for an answer.
     pub(super) fn waiting_readers(&self) -> usize {
         self.waiting.len() + self.rounds.iter().map(|r| r.commands.len()).sum::<usize>()
@@ -120,11 +125,15 @@ impl<E: Engine> Peer<E> {
             std::mem::take(&mut self.reads.rounds).into_iter().partition(can_answer);
         self.reads.rounds = rest;
         let snapshot = self.context.engines.kv.snapshot();
-        let region = Arc::new(region_in(&snapshot, self.region.id)?);
+        let region = region_in(&snapshot, self.region.id)?.map(Arc::new);
         for command in answered.into_iter().flat_map(|r| r.commands) {
+            let Some(region) = region.clone() else {
+                (command.callback)(Err(Error::RegionNotFound { region_id: self.region.id }));
+                continue;
+            };
             let checked = self.check_snapshot(&region, &command.header.epoch);
             self.context.metrics.reads_served.inc();
-            (command.callback)(checked.map(|()| RegionSnapshot { snapshot: snapshot.clone(), region: region.clone() }));
+            (command.callback)(checked.map(|()| RegionSnapshot { snapshot: snapshot.clone(), region }));
         }
         self.start_read_round();
         Ok(())
@@ -150,20 +159,28 @@ impl<E: Engine> Peer<E> {
 
     /// Refuses all reads: this peer no longer leads, or leads in another term than the one that was asked.
     pub(super) fn refuse_reads(&mut self) {
-        let queue = std::mem::take(&mut self.reads);
-        self.reads.last_id = queue.last_id;
-        let waiting = queue.waiting.into_iter().map(|w| w.command);
-        for command in queue.rounds.into_iter().flat_map(|r| r.commands).chain(waiting) {
+        for command in self.reads.take_all() {
             (command.callback)(Err(self.not_leader()));
+        }
+    }
+
+    /// The peer has to go: nothing is read from it any more.
+    pub(super) fn end_reads(&mut self, error: impl Fn() -> Error) {
+        for command in self.reads.take_all() {
+            (command.callback)(Err(error()));
         }
     }
 }
 
-/// The region as it is in a snapshot.
-fn region_in<R: Reader>(snapshot: &R, region_id: u64) -> Result<Region> {
+/// The region as it is in a snapshot; `None` if the peer was removed by then, along with its data.
+fn region_in<R: Reader>(snapshot: &R, region_id: u64) -> Result<Option<Region>> {
     let value = snapshot.get(Cf::Raft, &keys::region_state(region_id))?;
-    value
-        .and_then(|v| RegionLocalState::decode(v).ok())
+    let state = value.and_then(|v| RegionLocalState::decode(v).ok());
+    if state.as_ref().is_some_and(|state| state.state() == PeerState::Tombstone) {
+        return Ok(None);
+    }
+    state
         .and_then(|state| state.region)
+        .map(Some)
         .ok_or_else(|| Error::Corrupted(format!("region {region_id} has no readable region state")))
 }

@@ -36,7 +36,7 @@ impl<E: Engine> Peer<E> {
         if let Some(last) = entries.last() {
             self.handed_to_apply = last.index;
             let proposals = self.take_decided(&entries);
-            let task = ApplyTask { region_id: self.region.id, entries, proposals };
+            let task = ApplyTask { region_id: self.region.id, peer_id: self.peer.id, entries, proposals };
             effects.apply.push(ApplyWork::Entries(task));
         }
         self.persist(ready, effects);
@@ -96,6 +96,7 @@ impl<E: Engine> Peer<E> {
             stale,
             restore,
             messages,
+            clear: false,
         });
         // lab:end
     }

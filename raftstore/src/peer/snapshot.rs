@@ -233,6 +233,7 @@ impl<E: Engine> Peer<E> {
         if matches!(source, Arriving::Split { campaign: true }) {
             self.campaign();
         }
+        self.assert_configuration();
         effects.statuses.push(self.status());
         // lab:end
     }

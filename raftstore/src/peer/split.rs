@@ -8,7 +8,7 @@
 //!    part and makes the peers of the other parts. A leader lets them campaign at once, so that clients find leaders, and tells the
 //!    scheduler all parts together, so that no key is without a region.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use proto::{
     metapb::Region,
@@ -16,7 +16,7 @@ use proto::{
     raft_serverpb::{PeerState, RegionLocalState},
 };
 use slog::info;
-use storage::Engine;
+use storage::{Cf, Engine};
 
 use super::{Effects, Peer};
 use crate::{
@@ -24,7 +24,9 @@ use crate::{
     env::SplitIds,
     epoch::EpochRule,
     error::{Error, Result},
+    keys,
     message::{SplitChecked, Waiting},
+    peer_storage::read,
     split::{CutPolicy, Growth, RegionSize, check_split_keys},
     worker::{SplitCheckTask, Task},
 };
@@ -212,6 +214,34 @@ impl<E: Engine> Peer<E> {
         self.splits.last_parts.clear();
     }
 
+    /// The peer has to go: nothing is split any more.
+    pub(super) fn end_splits(&mut self, error: impl Fn() -> Error) {
+        if let Some(asked) = self.splits.asked.take() {
+            asked.waiting.refuse(&error);
+        }
+        if let Some(callback) = self.splits.halving.take() {
+            callback(Err(error()));
+        }
+    }
+
+    /// Tells the store of the parts of a split. Returns those that need a peer, and the ids of those whose peer is here already,
+    /// uninitialised.
+    fn enter_parts<'a>(&self, parts: &'a [Region], skipped: &[u64]) -> Result<(Vec<&'a Region>, BTreeSet<u64>)> {
+        let mut meta = self.context.meta.lock();
+        let mut made = Vec::new();
+        for part in parts.iter().filter(|part| part.id != self.region.id && !skipped.contains(&part.id)) {
+            // An uninitialised peer of the part may have had to go since. Under the lock that a peer takes when it goes.
+            let record: Option<RegionLocalState> =
+                read(&self.context.engines.kv, Cf::Raft, &keys::region_state(part.id))?;
+            if record.is_some_and(|record| record.state() != PeerState::Tombstone) {
+                made.push(part);
+            }
+        }
+        let own = parts.iter().filter(|part| part.id == self.region.id);
+        let uninitialized = meta.split(made.iter().copied().chain(own));
+        Ok((made, uninitialized))
+    }
+
     /// A split was applied; the state of all parts is on disk, but for those that were skipped: they are here in another way.
     pub(super) fn on_split_applied(
         &mut self,
@@ -225,9 +255,8 @@ impl<E: Engine> Peer<E> {
         info!(self.logger, "split"; "parts" => parts.len(), "version" => own.region_epoch.unwrap_or_default().version);
         self.context.metrics.regions_split.inc();
         self.region = Arc::new(own);
-        let made = |part: &&Region| part.id != self.region.id && !skipped.contains(&part.id);
-        let uninitialized = self.context.meta.lock().split(parts.iter().filter(|part| !skipped.contains(&part.id)));
-        for part in parts.iter().filter(made) {
+        let (made, uninitialized) = self.enter_parts(&parts, skipped)?;
+        for part in made {
             if uninitialized.contains(&part.id) {
                 effects.adopted.push((part.clone(), self.is_leader()));
                 continue;

@@ -4,7 +4,7 @@ use proto::{metapb, pdpb};
 use raft_core::Role;
 use storage::Engine;
 
-use super::Peer;
+use super::{Effects, Peer};
 
 /// State of a peer for the status page and for tools. Published once a tick and when the role changes.
 #[derive(Clone, Debug)]
@@ -44,6 +44,23 @@ impl<E: Engine> Peer<E> {
         }
     }
 
+    /// Peers that cannot go on from the log as it is, and have not got a snapshot yet.
+    fn pending_peers(&self) -> Vec<metapb::Peer> {
+        let truncated = self.node.store().truncated().index;
+        let lags = |peer: &&metapb::Peer| {
+            self.node.raft.tracker().get(peer.id).is_some_and(|progress| progress.matched < truncated)
+        };
+        self.region.peers.iter().filter(|peer| peer.id != self.peer.id).filter(lags).copied().collect()
+    }
+
+    /// The scheduler waits until nobody lags behind before it orders more: it is told at once.
+    pub(super) fn report_caught_up(&mut self, effects: &mut Effects<E>) {
+        let lagging = self.is_leader() && !self.pending_peers().is_empty();
+        if std::mem::replace(&mut self.lagging, lagging) && !lagging && self.is_leader() {
+            effects.heartbeats.push(self.heartbeat());
+        }
+    }
+
     /// The leader's report about the region.
     pub(super) fn heartbeat(&self) -> pdpb::RegionHeartbeatRequest {
         let (approximate_size, approximate_keys) = self.approximate_size();
@@ -53,6 +70,7 @@ impl<E: Engine> Peer<E> {
             region: Some((*self.region).clone()),
             leader: Some(self.peer),
             term: self.term,
+            pending_peers: self.pending_peers(),
             ..Default::default()
         }
     }

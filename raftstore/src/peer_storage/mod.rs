@@ -15,7 +15,7 @@ use bytes::Bytes;
 use prost::Message;
 use proto::{
     eraftpb::{ConfState, Entry, HardState, Snapshot},
-    metapb::{PeerRole, Region},
+    metapb::Region,
     raft_serverpb::{RaftApplyState, RaftLocalState, RaftTruncatedState},
 };
 use raft_core::{RaftState, Storage, entry_size};
@@ -25,6 +25,7 @@ use self::{entry_cache::EntryCache, generation::Generation};
 use crate::{
     error::{Error, Result},
     keys,
+    membership::conf_state,
     peer::PeerContext,
     region::{INITIAL_INDEX, INITIAL_TERM},
     snapshot::SnapshotId,
@@ -310,12 +311,6 @@ fn initial_raft_state(found: Option<RaftLocalState>) -> RaftLocalState {
     let vote = if before.term >= INITIAL_TERM { before.vote } else { 0 };
     let hard_state = HardState { term: before.term.max(INITIAL_TERM), vote, commit: INITIAL_INDEX };
     RaftLocalState { hard_state: Some(hard_state), last_index: INITIAL_INDEX }
-}
-
-/// The members of a region as raft-core knows them.
-pub(crate) fn conf_state(region: &Region) -> ConfState {
-    let with_role = |role: PeerRole| region.peers.iter().filter(move |p| p.role() == role).map(|p| p.id).collect();
-    ConfState { voters: with_role(PeerRole::Voter), learners: with_role(PeerRole::Learner), ..Default::default() }
 }
 
 /// Reads and decodes a record.

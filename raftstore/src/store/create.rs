@@ -5,7 +5,7 @@
 //! | a peer has come into being meanwhile | it goes there |
 //! | a split has made the region, its peer is about to come | a vote is kept, everything else is sent again |
 //! | another region of this store has some of the keys | the same: this store has not applied a split yet, or has to be told of it by a snapshot of that region |
-//! | the peer was destroyed, and the message is not from behind a change of members that came later | it is dropped |
+//! | the peer was destroyed, and the message is not for a younger one | its tombstone may have an answer ([`Tombstone`]) |
 //! | the region's replica here is out of order | it is dropped |
 //! | nothing | an uninitialised peer is made |
 //!
@@ -14,13 +14,11 @@
 
 use std::sync::Arc;
 
-use proto::{
-    metapb::RegionEpoch,
-    raft_serverpb::{PeerState, RaftMessage, RegionLocalState},
-};
+use proto::raft_serverpb::{PeerState, RaftMessage, RegionLocalState};
 use slog::{debug, info};
 use storage::{Cf, Engine};
 
+use super::Tombstone;
 use crate::{
     batch::Router,
     error::Result,
@@ -34,20 +32,20 @@ pub(super) fn on_raft_message<E: Engine>(
     message: RaftMessage,
     router: &Router<E>,
     context: &Arc<PeerContext<E>>,
-) -> Result<()> {
+) -> Result<Option<RaftMessage>> {
     // lab:begin 3B store::on_raft_message  hint="between the router's look and this one, the peer may have come into being"
-    let record = read(&context.engines.kv, Cf::Raft, &keys::region_state(message.region_id))?;
+    let record: Option<RegionLocalState> = read(&context.engines.kv, Cf::Raft, &keys::region_state(message.region_id))?;
     let mut meta = context.meta.lock();
     if router.has_peer(message.region_id) {
         drop(meta);
         router.raft_message(message);
-        return Ok(());
+        return Ok(None);
     }
     let about_to_come = meta.region(message.region_id).is_some()
         || meta.overlapping(&message.start_key, &message.end_key).next().is_some();
     if about_to_come && is_vote(&message) {
         meta.keep_early_vote(message);
-        return Ok(());
+        return Ok(None);
     }
     let wanted = !about_to_come && may_create(&message, record.as_ref(), context.store_id);
     let Some(to) = message.to_peer.filter(|_| wanted) else {
@@ -56,7 +54,7 @@ pub(super) fn on_raft_message<E: Engine>(
         let from = message.from_peer.as_ref().map_or(0, |p| p.store_id);
         debug!(context.logger, "dropped a message for a region without a peer here";
             "region" => message.region_id, "from_store" => from);
-        return Ok(());
+        return Ok(record.as_ref().and_then(Tombstone::of_state).and_then(|tombstone| tombstone.answer(&message)));
     };
     let peer = Peer::uninitialized(context.clone(), message.region_id, to)?;
     info!(context.logger, "made a peer for a message"; "region" => message.region_id, "peer" => to.id);
@@ -65,7 +63,7 @@ pub(super) fn on_raft_message<E: Engine>(
     router.register(Box::new(peer));
     drop(meta);
     router.raft_message(message);
-    Ok(())
+    Ok(None)
     // lab:end
 }
 
@@ -81,11 +79,9 @@ fn may_create(message: &RaftMessage, record: Option<&RegionLocalState>, store_id
     let for_us = message.to_peer.is_some_and(|to| to.store_id == store_id && to.id != 0);
     let allowed = match record {
         None => true,
-        // Members that come later have a newer epoch than the one in which this store's was removed.
+        // Ids of peers only grow: one that is not larger is that of the removed peer, or of an even older one.
         Some(state) if state.state() == PeerState::Tombstone => {
-            let epoch = |epoch: Option<RegionEpoch>| epoch.unwrap_or_default().conf_ver;
-            let removed = state.region.as_ref().and_then(|region| region.region_epoch);
-            epoch(message.region_epoch) > epoch(removed)
+            state.removed_records.iter().all(|removed| message.to_peer.is_some_and(|to| to.id > removed.id))
         }
         Some(_) => false,
     };
@@ -96,7 +92,7 @@ fn may_create(message: &RaftMessage, record: Option<&RegionLocalState>, store_id
 mod tests {
     use proto::{
         eraftpb::{Message, MessageType},
-        metapb::{self, Region},
+        metapb::{self, Region, RegionEpoch},
     };
 
     use super::*;
@@ -111,9 +107,10 @@ mod tests {
         }
     }
 
-    fn record(state: PeerState, conf_ver: u64) -> RegionLocalState {
-        let region = Region { region_epoch: Some(RegionEpoch { conf_ver, version: 1 }), ..Default::default() };
-        RegionLocalState { state: state as i32, region: Some(region), ..Default::default() }
+    /// The record of a region whose peer `removed` was removed, if the state says so.
+    fn record(state: PeerState, removed: u64) -> RegionLocalState {
+        let removed_records = vec![metapb::Peer { id: removed, store_id: 2, ..Default::default() }];
+        RegionLocalState { state: state as i32, region: Some(Region::default()), removed_records, ..Default::default() }
     }
 
     #[test]
@@ -129,9 +126,11 @@ mod tests {
     }
 
     #[test]
-    fn a_destroyed_peer_comes_back_only_by_a_later_change_of_members() {
-        assert!(!may_create(&heartbeat(3), Some(&record(PeerState::Tombstone, 3)), 2));
-        assert!(may_create(&heartbeat(4), Some(&record(PeerState::Tombstone, 3)), 2));
+    fn a_destroyed_peer_never_comes_back_but_a_younger_one_may() {
+        for removed in [70, 71] {
+            assert!(!may_create(&heartbeat(9), Some(&record(PeerState::Tombstone, removed)), 2));
+        }
+        assert!(may_create(&heartbeat(9), Some(&record(PeerState::Tombstone, 69)), 2));
         for state in [PeerState::Normal, PeerState::Applying] {
             assert!(!may_create(&heartbeat(9), Some(&record(state, 3)), 2), "{state:?}");
         }

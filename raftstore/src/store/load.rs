@@ -5,7 +5,8 @@
 //! | Normal | loads the peer |
 //! | Applying | does the rest of the snapshot, then loads the peer |
 //! | Applying, and the files are not whole | leaves it alone: the replica is out of order until it is replaced |
-//! | Tombstone, none | there is no peer |
+//! | Tombstone | clears the log, if the peer did not come to that |
+//! | none | there is no peer |
 //!
 //! Data that belongs to no region is left over from a snapshot that was being restored, or from a peer that was being destroyed: it is
 //! removed before anybody can come upon it.
@@ -15,7 +16,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use bytes::Bytes;
 use proto::{
     metapb::Region,
-    raft_serverpb::{PeerState, RegionLocalState},
+    raft_serverpb::{PeerState, RaftLocalState, RegionLocalState},
 };
 use slog::{error, info};
 use storage::{Cf, Cursor, Durability, Engine, WriteBatch};
@@ -24,7 +25,10 @@ use super::region_states;
 use crate::{
     batch::Router,
     error::{Error, Result},
+    keys,
+    log_writer::clear_region,
     peer::{Peer, PeerContext},
+    peer_storage::read,
     snapshot::recover,
 };
 
@@ -37,6 +41,10 @@ pub(super) fn load_peers<E: Engine>(context: &Arc<PeerContext<E>>, router: &Rout
         let whole = match state.state() {
             PeerState::Normal => true,
             PeerState::Applying => finish_snapshot(context, &state)?,
+            PeerState::Tombstone => {
+                bury_again(context, region.id)?;
+                continue;
+            }
             _ => continue,
         };
         if whole {
@@ -71,6 +79,26 @@ fn finish_snapshot<E: Engine>(context: &PeerContext<E>, state: &RegionLocalState
         }
         Err(error) => Err(error),
     }
+}
+
+/// A crash may have come between a peer's tombstone and the end of its log (invariant WRITE-ORDER).
+///
+/// A raft state without a log is that of an uninitialised peer, which may have come after the one of the tombstone: what it has promised is kept.
+fn bury_again<E: Engine>(context: &PeerContext<E>, region_id: u64) -> Result<()> {
+    // lab:begin 3B store::bury_again  hint="what may be left of a peer that has a tombstone?"
+    let raft = &context.engines.raft;
+    let state: Option<RaftLocalState> = read(raft, Cf::Default, &keys::raft_state(region_id))?;
+    let (start, end) = (keys::raft_log(region_id, 0), keys::raft_log(region_id, u64::MAX));
+    let mut log = raft.cursor(Cf::Default, Some(&start), Some(&end))?;
+    log.seek_to_first();
+    if log.valid() || state.is_some_and(|state| state.last_index > 0) {
+        info!(context.logger, "clears the log of a removed peer"; "region" => region_id);
+        let mut batch = WriteBatch::new();
+        clear_region(&mut batch, region_id);
+        raft.write(batch, Durability::Sync)?;
+    }
+    Ok(log.status()?)
+    // lab:end
 }
 
 /// Removes the data between the regions.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use proto::pdpb::StoreStats;
+use proto::{pdpb::StoreStats, raft_serverpb::RaftMessage};
 use storage::Engine;
 
 use super::create;
@@ -38,7 +38,7 @@ impl StoreMachine {
         self.ticks.is_multiple_of(self.snapshot_gc_ticks)
     }
 
-    /// Handles a message that found no peer.
+    /// Handles a message that found no peer. Returns what is to be sent.
     ///
     /// # Errors
     /// The engine's errors; they are fatal for the store.
@@ -47,7 +47,7 @@ impl StoreMachine {
         message: StoreMessage,
         router: &Router<E>,
         context: &Arc<PeerContext<E>>,
-    ) -> Result<()> {
+    ) -> Result<Option<RaftMessage>> {
         match message {
             StoreMessage::Raft(message) => create::on_raft_message(*message, router, context),
         }

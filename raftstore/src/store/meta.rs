@@ -84,6 +84,13 @@ impl StoreMeta {
         Some(region)
     }
 
+    /// The peer of a region is gone, whatever it was; its tombstone is on disk.
+    pub fn bury(&mut self, region_id: u64) {
+        self.remove(region_id);
+        self.release(region_id);
+        self.uninitialized.remove(&region_id);
+    }
+
     /// A region was split into these parts, one of which has its id. Returns the ids of those that have an uninitialised peer here.
     ///
     /// # Panics

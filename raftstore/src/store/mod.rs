@@ -7,6 +7,7 @@ mod create;
 mod load;
 mod machine;
 mod meta;
+mod tombstone;
 
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ use storage::{Cf, Cursor, Engine, Reader};
 
 pub use machine::StoreMachine;
 pub use meta::{SharedMeta, StoreMeta};
+pub use tombstone::Tombstone;
+pub(crate) use tombstone::put_tombstone;
 
 use crate::{
     apply::ApplyWorker,
@@ -105,7 +108,8 @@ pub fn build<E: Engine, T: Transport>(
     let (apply_senders, apply_workers): (Vec<_>, Vec<_>) = (0..layout.apply_workers.max(1))
         .map(|_| {
             let (sender, tasks) = unbounded();
-            (sender, ApplyWorker::new(engines.kv.clone(), router.clone(), tasks, background.clone()))
+            let (kv, router) = (engines.kv.clone(), router.clone());
+            (sender, ApplyWorker::new(ident.store_id, kv, router, tasks, background.clone()))
         })
         .unzip();
     let worker = || {

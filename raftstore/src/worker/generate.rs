@@ -18,8 +18,8 @@ use storage::{Cf, Cursor, Engine, Reader};
 use super::Worker;
 use crate::{
     error::{Error, Result},
+    membership::conf_state,
     message::PeerMessage,
-    peer_storage::conf_state,
     snapshot::{Origin, SnapshotId},
 };
 

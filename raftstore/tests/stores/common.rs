@@ -1,7 +1,7 @@
 //! Three stores in memory, run step by step on the test's own thread, over a network that delivers in order and can be cut.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,8 +17,8 @@ use proto::{
 };
 use raft_core::Role;
 use raftstore::{
-    AdminCommand, Config, Engines, Error, ReadCommand, RegionSnapshot, RequestHeader, Result, SchedulerLink,
-    SplitIdsCallback, StoreParts, Transport, WriteCommand,
+    AdminCommand, Config, Engines, Error, ReadCommand, RegionCallback, RegionSnapshot, RequestHeader, Result,
+    SchedulerLink, SplitIdsCallback, StoreParts, Transport, WriteCommand,
     snapshot::{MemDir, SnapshotId, SnapshotStore},
     store::{Layout, bootstrap},
 };
@@ -54,6 +54,8 @@ pub struct Reports {
     pub ids: AtomicU64,
     /// Questions wait.
     pub silent: AtomicBool,
+    /// The regions as the scheduler knows them, for peers that ask.
+    pub known: Mutex<BTreeMap<u64, Region>>,
 }
 
 impl Reports {
@@ -91,6 +93,12 @@ impl SchedulerLink for Reports {
         callback(Ok(self.new_ids(&region, new_regions)));
     }
 
+    fn ask_region(&self, region_id: u64, callback: RegionCallback) {
+        if let Some(region) = self.known.lock().unwrap().get(&region_id) {
+            callback(region.clone());
+        }
+    }
+
     fn report_split(&self, parts: Vec<Region>) {
         self.splits.lock().unwrap().push(parts);
     }
@@ -116,6 +124,8 @@ pub struct Cluster {
     pub lazy: BTreeSet<u64>,
     /// Stores whose background workers rest.
     pub resting: BTreeSet<u64>,
+    /// Messages that are lost although nobody is isolated.
+    pub lost: Box<dyn FnMut(&RaftMessage) -> bool>,
     /// A byte of a file that is damaged when the next snapshot has arrived.
     pub damage: Option<(String, usize)>,
 }
@@ -142,6 +152,7 @@ impl Cluster {
             isolated: BTreeSet::new(),
             lazy: BTreeSet::new(),
             resting: BTreeSet::new(),
+            lost: Box::new(|_| false),
             damage: None,
         };
         for store_id in store_ids {
@@ -158,6 +169,16 @@ impl Cluster {
 
     pub fn store(&mut self, store_id: u64) -> &mut Store {
         &mut self.stores[store_id as usize - 1]
+    }
+
+    /// A store more, without any peer.
+    pub fn add_store(&mut self) -> u64 {
+        let engines = Engines { kv: MemEngine::new(), raft: MemEngine::new() };
+        let store_id = self.stores.len() as u64 + 1;
+        bootstrap::write_ident(&engines, &StoreIdent { cluster_id: 1, store_id, ..Default::default() }).unwrap();
+        self.stores.push(Store { engines, parts: None, dir: MemDir::new() });
+        self.start(store_id);
+        store_id
     }
 
     pub fn start(&mut self, store_id: u64) {
@@ -261,9 +282,9 @@ impl Cluster {
         let busy = !messages.is_empty();
         for message in messages {
             let (from, to) = (message.from_peer.unwrap().store_id, message.to_peer.unwrap().store_id);
-            let reachable = !self.isolated.contains(&from) && !self.isolated.contains(&to);
-            let inner = message.message.as_ref().unwrap();
-            if inner.snapshot.is_some() {
+            let lost = (self.lost)(&message);
+            let reachable = !self.isolated.contains(&from) && !self.isolated.contains(&to) && !lost;
+            if let Some(inner) = message.message.as_ref().filter(|inner| inner.snapshot.is_some()) {
                 let (to_peer, up) = (inner.to, self.stores[to as usize - 1].parts.is_some());
                 let ok = reachable && up && self.carry(&message, from, to).is_ok();
                 if let Some(parts) = &self.store(from).parts {
@@ -281,6 +302,12 @@ impl Cluster {
             }
         }
         busy
+    }
+
+    /// Ticks one store alone.
+    pub fn tick_store(&mut self, store_id: u64) {
+        self.store(store_id).parts.as_ref().expect("the store runs").router.tick();
+        self.settle();
     }
 
     pub fn tick(&mut self, times: usize) {

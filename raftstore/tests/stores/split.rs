@@ -36,7 +36,7 @@ pub(crate) fn split_at(keys: &[&str]) -> AdminRequest {
     AdminRequest { cmd_type: AdminCmdType::BatchSplit as i32, splits: Some(splits), ..Default::default() }
 }
 
-fn header_of(region: &Region, store: u64) -> RequestHeader {
+pub(crate) fn header_of(region: &Region, store: u64) -> RequestHeader {
     let peer = *region.peers.iter().find(|peer| peer.store_id == store).unwrap();
     RequestHeader { region_id: region.id, epoch: region.region_epoch.unwrap(), peer, term: 0 }
 }

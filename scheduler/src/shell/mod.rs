@@ -11,6 +11,7 @@ mod error;
 mod etcd;
 pub mod logging;
 mod node;
+mod operators;
 mod pd;
 mod reply;
 mod server;

@@ -10,6 +10,7 @@ use tonic::{Response, Status};
 
 use super::clock::Clock;
 use super::reply::Reply;
+use super::streams::HeartbeatStreams;
 use crate::state::{Cluster, Error, Result, TimestampOracle};
 
 /// How this scheduler presents itself to clients.
@@ -29,6 +30,7 @@ pub(crate) struct Node<E> {
     /// Becomes true when the process stops; streams end then.
     pub(crate) stop: watch::Receiver<bool>,
     clock: Arc<dyn Clock>,
+    pub(crate) heartbeat_streams: HeartbeatStreams,
     cluster: Mutex<Cluster<E>>,
     oracle: Mutex<TimestampOracle<E>>,
 }
@@ -43,7 +45,16 @@ impl<E: Engine> Node<E> {
         logger: Logger,
     ) -> Self {
         let cluster_id = cluster.cluster_id();
-        Self { identity, cluster_id, logger, stop, clock, cluster: Mutex::new(cluster), oracle: Mutex::new(oracle) }
+        Self {
+            identity,
+            cluster_id,
+            logger,
+            stop,
+            clock,
+            heartbeat_streams: HeartbeatStreams::default(),
+            cluster: Mutex::new(cluster),
+            oracle: Mutex::new(oracle),
+        }
     }
 
     /// The state machine, locked. State changes after they are on disk, so a panic elsewhere leaves it usable.

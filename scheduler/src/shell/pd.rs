@@ -258,8 +258,19 @@ impl<E: Engine> Pd for PdService<E> {
         Err(Status::unimplemented("this scheduler does not scatter regions yet"))
     }
 
-    async fn get_operator(&self, _: Request<GetOperatorRequest>) -> Answer<GetOperatorResponse> {
-        Err(Status::unimplemented("this scheduler runs no operators yet"))
+    async fn get_operator(&self, request: Request<GetOperatorRequest>) -> Answer<GetOperatorResponse> {
+        let GetOperatorRequest { header, region_id } = request.into_inner();
+        self.0.answer(header.as_ref(), |cluster| {
+            let operator = cluster.operator(region_id);
+            let operator = operator.ok_or_else(|| Error::invalid(format!("no operator for region {region_id}")))?;
+            Ok(GetOperatorResponse {
+                region_id,
+                desc: operator.kind.to_string().into(),
+                status: operator.status as i32,
+                kind: "admin".into(),
+                ..Default::default()
+            })
+        })
     }
 
     async fn split_regions(&self, _: Request<SplitRegionsRequest>) -> Answer<SplitRegionsResponse> {

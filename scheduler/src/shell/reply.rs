@@ -1,6 +1,6 @@
-//! Responses of `pdpb.PD`: all of them carry a header, and clients crash on one that does not.
+//! Responses of `pdpb.PD` and of our own services: all of them carry a header, and clients crash on one that does not.
 
-use proto::pdpb;
+use proto::{operatorpb, pdpb};
 
 /// A response whose header can be set.
 pub(crate) trait Reply: Default {
@@ -29,6 +29,7 @@ replies!(
     GetGcStateResponse,
     GetMembersResponse,
     GetMinTsResponse,
+    GetOperatorResponse,
     GetRegionResponse,
     GetStoreResponse,
     IsBootstrappedResponse,
@@ -40,3 +41,9 @@ replies!(
     UpdateGcSafePointResponse,
     UpdateServiceGcSafePointResponse,
 );
+
+impl Reply for operatorpb::AddOperatorResponse {
+    fn set_header(&mut self, header: Option<pdpb::ResponseHeader>) {
+        self.header = header;
+    }
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use proto::etcdserverpb::cluster_server::ClusterServer;
 use proto::etcdserverpb::kv_server::KvServer;
+use proto::operatorpb::operators_server::OperatorsServer;
 use proto::pdpb::pd_server::PdServer;
 use slog::{Logger, info, warn};
 use storage::Engine;
@@ -18,6 +19,7 @@ use super::clock::Clock;
 use super::error::{Error, Result};
 use super::etcd::Etcd;
 use super::node::{Identity, Node};
+use super::operators::OperatorService;
 use super::pd::PdService;
 use crate::state::{Cluster, Options, TimestampOracle};
 
@@ -73,6 +75,7 @@ pub async fn serve<E: Engine>(
     let serving = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .add_service(PdServer::new(PdService(node.clone())))
+        .add_service(OperatorsServer::new(OperatorService(node.clone())))
         .add_service(ClusterServer::new(Etcd(node.clone())))
         .add_service(KvServer::new(Etcd(node)))
         .add_service(health_service)

@@ -8,6 +8,7 @@ use storage::{Cf, Durability, Engine, WriteBatch};
 use super::error::{Error, Result};
 use super::gc::{GcState, SafePoints, ServiceSafePoint};
 use super::ids::IdAllocator;
+use super::operators::Operators;
 use super::records::{self, Records, key_of, put_message};
 use super::region::RegionInfo;
 use super::region_tree::RegionTree;
@@ -36,6 +37,7 @@ pub struct Cluster<E> {
     pub(super) regions: RegionTree,
     pub(super) bootstrapped: bool,
     safe_points: SafePoints,
+    pub(super) operators: Operators,
 }
 
 impl<E: Engine> Cluster<E> {
@@ -67,6 +69,7 @@ impl<E: Engine> Cluster<E> {
             regions,
             bootstrapped: records.exists(records::BOOTSTRAPPED)?,
             safe_points: SafePoints::load(&records)?,
+            operators: Operators::default(),
             records,
         })
     }

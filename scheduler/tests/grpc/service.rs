@@ -286,7 +286,6 @@ async fn what_is_not_there_yet_says_so() {
     let mut client = scheduler.client().await;
     let statuses = [
         client.scatter_region(ScatterRegionRequest::default()).await.unwrap_err(),
-        client.get_operator(GetOperatorRequest::default()).await.unwrap_err(),
         client.split_regions(SplitRegionsRequest::default()).await.unwrap_err(),
     ];
     for status in statuses {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Parser, Subcommand};
-use server::ctl::{self, Ctl, SplitAt, StoppedStore};
+use server::ctl::{self, Ctl, Order, SplitAt, StoppedStore};
 
 /// Looks at a tinykv cluster and reads and writes single keys.
 ///
@@ -121,6 +121,22 @@ enum RegionCommand {
         #[arg(long, group = "where", value_name = "ID")]
         middle_of: Option<u64>,
     },
+    /// Has the peer on STORE lead the region.
+    TransferLeader { region: u64, store: u64 },
+    /// Gives the region a peer on STORE. It gets the data first, and votes then.
+    AddPeer {
+        region: u64,
+        store: u64,
+        /// It gets the data and no vote.
+        #[arg(long)]
+        learner: bool,
+    },
+    /// Removes the region's peer on STORE, with its data there. If it leads, another one leads first.
+    RemovePeer { region: u64, store: u64 },
+    /// Has a peer on store TO take the place of that on store FROM.
+    MovePeer { region: u64, from: u64, to: u64 },
+    /// What was ordered last for the region, and how that stands.
+    Operator { region: u64 },
 }
 
 fn main() -> ExitCode {
@@ -191,5 +207,10 @@ async fn region(ctl: &Ctl, command: RegionCommand) -> ctl::Result<String> {
             };
             ctl.split(at).await
         }
+        RegionCommand::TransferLeader { region, store } => ctl.order(region, Order::TransferLeader { store }).await,
+        RegionCommand::AddPeer { region, store, learner } => ctl.order(region, Order::AddPeer { store, learner }).await,
+        RegionCommand::RemovePeer { region, store } => ctl.order(region, Order::RemovePeer { store }).await,
+        RegionCommand::MovePeer { region, from, to } => ctl.order(region, Order::MovePeer { from, to }).await,
+        RegionCommand::Operator { region } => ctl.operator(region).await,
     }
 }

@@ -173,6 +173,8 @@ pub struct RaftstoreConfig {
     pub region_max_keys: u64,
     /// ...into regions of about this many.
     pub region_split_keys: u64,
+    /// A peer that has heard of no leader for so long asks whether it is still a member.
+    pub max_leader_missing: Millis,
     /// How often the store reports itself to the scheduler.
     pub store_heartbeat: Millis,
     /// How often a leader reports its region to the scheduler when nothing changes.
@@ -201,6 +203,7 @@ impl Default for RaftstoreConfig {
             region_split_size: ByteSize::mib(96),
             region_max_keys: 1_440_000,
             region_split_keys: 960_000,
+            max_leader_missing: Millis(60_000),
             store_heartbeat: Millis(10_000),
             region_heartbeat: Millis(60_000),
         }

@@ -55,7 +55,7 @@ fn a_missing_file_is_named() {
 #[test]
 fn every_wrong_value_names_its_key() {
     type Change = fn(&mut Config);
-    let table: [(&str, Change); 32] = [
+    let table: [(&str, Change); 33] = [
         ("server.addr", |c| c.server.addr = "nonsense".into()),
         ("server.addr", |c| c.server.addr = "host:99999".into()),
         ("server.addr", |c| c.server.addr = "http://127.0.0.1:1".into()),
@@ -81,6 +81,7 @@ fn every_wrong_value_names_its_key() {
         ("raftstore.snapshot-concurrency", |c| c.raftstore.snapshot_concurrency = 0),
         ("raftstore.snapshot-rate", |c| c.raftstore.snapshot_rate = ByteSize(1)),
         ("raftstore.background-threads", |c| c.raftstore.background_threads = 0),
+        ("raftstore.max-leader-missing", |c| c.raftstore.max_leader_missing = Millis(0)),
         ("raftstore.split-check-interval", |c| c.raftstore.split_check_interval = Millis(0)),
         ("raftstore.region-split-size", |c| c.raftstore.region_split_size = ByteSize(1)),
         ("raftstore.region-max-size", |c| c.raftstore.region_max_size = ByteSize::mib(95)),

@@ -115,6 +115,7 @@ impl Config {
         size("raftstore.region-max-size", raft.region_max_size, raft.region_split_size.0, 1 << 40)?;
         range("raftstore.region-split-keys", raft.region_split_keys, 2, 1 << 40)?;
         range("raftstore.region-max-keys", raft.region_max_keys, raft.region_split_keys, 1 << 40)?;
+        millis("raftstore.max-leader-missing", raft.max_leader_missing, 1_000, 86_400_000)?;
         millis("raftstore.store-heartbeat", raft.store_heartbeat, 100, 3_600_000)?;
         millis("raftstore.region-heartbeat", raft.region_heartbeat, 100, 3_600_000)
     }

@@ -97,16 +97,17 @@ pub async fn serve<E: Engine>(
         max_message_size,
         traffic.clone(),
     );
-    let (link, link_task) = Link::start(&scheduler, &config.storage.data_dir, log);
+    let (link, orders) = Link::new(&scheduler, log);
     let layout = Layout {
         log_writer: config.raftstore.store_io_threads > 0,
         background_workers: config.raftstore.background_threads,
         ..Layout::default()
     };
     let settings = raft_settings(&config.raftstore, election_seed(ident.store_id));
-    let parts = raftstore::build(settings, layout, engines, snapshots, transport.clone(), link, log)
+    let parts = raftstore::build(settings, layout, engines, snapshots, transport.clone(), link.clone(), log)
         .map_err(raftstore_error)?;
     let router = parts.router.clone();
+    let link_task = link.start(orders, router.clone(), &config.storage.data_dir);
     lost.0.set(router.clone()).unwrap_or_else(|_| unreachable!("invariant: the router is set once"));
     let running = threads::start(parts, config.raftstore.raft_tick.duration(), log).map_err(raftstore_error)?;
 
@@ -193,6 +194,7 @@ fn raft_settings(config: &RaftstoreConfig, seed: u64) -> raftstore::Config {
         log_gc_size_limit: config.log_gc_size_limit.0,
         snapshot_wait_ticks: ticks(SNAPSHOT_WAIT),
         snapshot_gc_ticks: ticks(SNAPSHOT_GC),
+        max_leader_missing_ticks: ticks(config.max_leader_missing),
         mailbox_capacity: config.mailbox_capacity,
         max_entry_bytes: config.max_entry_size.0,
         seed,

@@ -8,10 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use client::{RegionHeartbeatSender, SchedulerClient};
+use proto::raft_cmdpb::AdminResponse;
 use proto::{metapb, pdpb};
-use slog::{Logger, debug};
+use raftstore::orders::command_of;
+use raftstore::{AdminCommand, Router};
+use slog::{Logger, debug, info};
+use storage::Engine;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::SystemClock;
@@ -27,28 +31,54 @@ pub(super) struct Link {
     store: watch::Sender<Option<pdpb::StoreStats>>,
 }
 
-/// The task behind a [`Link`]; ends when it is dropped.
-pub(super) struct LinkTask(JoinHandle<()>);
+/// The tasks behind a [`Link`]; they end when it is dropped.
+pub(super) struct LinkTask {
+    reporter: JoinHandle<()>,
+    orders: JoinHandle<()>,
+}
 
 impl Drop for LinkTask {
     fn drop(&mut self) {
-        self.0.abort();
+        self.reporter.abort();
+        self.orders.abort();
+    }
+}
+
+/// What the scheduler wants done with regions, in its answers to their leaders' reports.
+pub(super) struct Orders(mpsc::Receiver<pdpb::RegionHeartbeatResponse>);
+
+/// Hands the orders to the regions, as commands like those of anybody else. They are repeated until they are done, so an answer matters only
+/// to people who look for the reason why something is not done.
+async fn follow<E: Engine>(mut orders: Orders, router: Router<E>, log: Logger) {
+    while let Some(answer) = orders.0.recv().await {
+        let Some((header, request)) = command_of(answer) else { continue };
+        let (log, region_id, what) = (log.clone(), header.region_id, request.cmd_type().as_str_name());
+        let callback = Box::new(move |result: raftstore::Result<AdminResponse>| match result {
+            Ok(_) => info!(log, "did what the scheduler ordered"; "region" => region_id, "what" => what),
+            Err(error) => {
+                info!(log, "did not do what the scheduler ordered"; "region" => region_id, "what" => what, "why" => %error);
+            }
+        });
+        router.admin(AdminCommand { header, request, callback });
     }
 }
 
 impl Link {
-    /// Starts reporting. `data_dir` is where free space is measured.
-    pub(super) fn start(scheduler: &SchedulerClient, data_dir: &Path, log: &Logger) -> (Arc<Self>, LinkTask) {
-        let (regions, mut answers) = scheduler.region_heartbeats();
-        let (store, reports) = watch::channel(None);
-        let reporter = report_store(scheduler.clone(), reports, data_dir.to_path_buf(), log.clone());
-        let task = tokio::spawn(async move {
-            // Answers carry what the scheduler wants done with a region. Nothing of that is known yet, but they must be read.
-            let ignore_answers = async { while answers.recv().await.is_some() {} };
-            tokio::join!(reporter, ignore_answers);
-        });
+    /// A link over which nothing is reported yet.
+    pub(super) fn new(scheduler: &SchedulerClient, log: &Logger) -> (Arc<Self>, Orders) {
+        let (regions, orders) = scheduler.region_heartbeats();
+        let store = watch::Sender::new(None);
         let (scheduler, runtime) = (scheduler.clone(), Handle::current());
-        (Arc::new(Self { scheduler, runtime, log: log.clone(), regions, store }), LinkTask(task))
+        (Arc::new(Self { scheduler, runtime, log: log.clone(), regions, store }), Orders(orders))
+    }
+
+    /// Starts reporting, and following the scheduler's orders. `data_dir` is where free space is measured.
+    pub(super) fn start<E: Engine>(&self, orders: Orders, router: Router<E>, data_dir: &Path) -> LinkTask {
+        let (scheduler, reports, log) = (self.scheduler.clone(), self.store.subscribe(), self.log.clone());
+        LinkTask {
+            reporter: tokio::spawn(report_store(scheduler, reports, data_dir.to_path_buf(), log.clone())),
+            orders: tokio::spawn(follow(orders, router, log)),
+        }
     }
 }
 
@@ -67,6 +97,23 @@ impl raftstore::SchedulerLink for Link {
         self.runtime.spawn(async move {
             let ids = scheduler.ask_batch_split(region, new_regions).await;
             callback(ids.map_err(|error| error.to_string()));
+        });
+    }
+
+    /// A region asks now and then, while it is without a leader.
+    fn ask_region(&self, region_id: u64, callback: raftstore::RegionCallback) {
+        let (scheduler, log) = (self.scheduler.clone(), self.log.clone());
+        self.runtime.spawn(async move {
+            match scheduler.get_region_by_id(region_id).await {
+                Ok(known) => {
+                    if let Some(region) = known.and_then(|known| known.region) {
+                        callback(region);
+                    }
+                }
+                Err(error) => {
+                    debug!(log, "the scheduler was not asked for a region"; "region" => region_id, "error" => %error);
+                }
+            }
         });
     }
 

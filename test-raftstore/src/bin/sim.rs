@@ -153,7 +153,7 @@ fn print_totals(totals: &Totals, started: Instant) {
     let seconds = started.elapsed().as_secs_f64().max(0.001);
     let (ok, failed, unknown) = totals.outcomes;
     println!(
-        "{} seeds clean, {:.1} seeds/s, {:.0} steps/s; operations: {ok} ok, {failed} failed, {unknown} unknown; {} crashes, {} messages lost, {} background tasks, {} regions by splits; snapshots: {:?}",
+        "{} seeds clean, {:.1} seeds/s, {:.0} steps/s; operations: {ok} ok, {failed} failed, {unknown} unknown; {} crashes, {} messages lost, {} background tasks, {} regions by splits; snapshots: {:?}; members: {:?}",
         totals.seeds,
         totals.seeds as f64 / seconds,
         totals.steps as f64 / seconds,
@@ -162,6 +162,7 @@ fn print_totals(totals: &Totals, started: Instant) {
         totals.background_tasks,
         totals.new_regions,
         totals.snapshots,
+        totals.members,
     );
 }
 

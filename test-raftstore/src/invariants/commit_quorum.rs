@@ -31,10 +31,15 @@ impl Invariant for CommitQuorum {
             return Ok(());
         }
         self.checked.insert(peer.key, (peer.term, peer.commit));
-        for voters in [&peer.voters, &peer.voters_outgoing] {
-            check_majority(view, peer, voters, disks)?;
-        }
-        Ok(())
+        let majorities = |(voters, outgoing): (&BTreeSet<u64>, &BTreeSet<u64>)| {
+            [voters, outgoing].into_iter().try_for_each(|voters| check_majority(view, peer, voters, disks))
+        };
+        // A step may commit an entry and put another configuration into force, in either order.
+        let before = peer.voters_before.as_ref();
+        majorities((&peer.voters, &peer.voters_outgoing)).or_else(|error| match before {
+            Some((voters, outgoing)) => majorities((voters, outgoing)),
+            None => Err(error),
+        })
     }
 }
 

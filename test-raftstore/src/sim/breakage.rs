@@ -6,6 +6,7 @@ use proto::raft_serverpb::PeerState;
 
 use super::driver::{Broken, Event, Simulation};
 use super::finish::Stage;
+use super::members::MemberCounters;
 use super::snapshots::SnapshotCounters;
 use super::stages::is_injected;
 use super::world::StoreAnswer;
@@ -107,6 +108,7 @@ impl Simulation {
                 faults.set_free_bytes(None);
             }
             self.snapshots.add(&SnapshotCounters::of_store(running.parts.router.metrics()));
+            self.members.add(&MemberCounters::of_store(running.parts.router.metrics()));
             store.crash(&mut self.crash_rng);
             self.snapshots.interrupted += u64::from(store.is_restoring());
             let incarnation = store.incarnation;

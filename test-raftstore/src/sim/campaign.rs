@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::driver::{Report, Simulation};
+use super::members::MemberCounters;
 use super::options::Options;
 use super::snapshots::SnapshotCounters;
 use crate::verdict::Failure;
@@ -22,6 +23,8 @@ pub struct Totals {
     pub background_tasks: u64,
     /// Regions at the end of the runs that splits have made.
     pub new_regions: u64,
+    /// What became of members.
+    pub members: MemberCounters,
     /// What became of snapshots.
     pub snapshots: SnapshotCounters,
     /// Messages lost, at random or at a cut.
@@ -39,6 +42,7 @@ impl Totals {
         self.background_tasks += report.background_tasks;
         self.new_regions += report.regions.saturating_sub(2) as u64;
         self.snapshots.add(&report.snapshots);
+        self.members.add(&report.members);
         self.lost += report.network.lost + report.network.cut;
     }
 }

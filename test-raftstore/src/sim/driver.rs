@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proto::metapb::Region;
+use proto::pdpb::RegionHeartbeatResponse;
 use proto::raft_serverpb::RaftMessage;
 use raftstore::Config;
 use raftstore::store::Layout;
@@ -14,6 +15,7 @@ use test_raft::panics::capture;
 use super::client::{Client, Reply, Workload};
 use super::external::{External, Externals, Gate};
 use super::finish::{HEALTHY_WORK, Stage};
+use super::members::{Graveyard, MEMBER_INTERVAL, MemberCounters};
 use super::operator::OPERATOR_INTERVAL;
 use super::options::{NOMINAL_TICK, Options, draw_config};
 use super::region_check::RegionRecords;
@@ -105,6 +107,13 @@ pub(super) enum Event {
     },
     /// Somebody wants a region split.
     Operator,
+    /// Somebody wants other members, or another leader.
+    MemberWish,
+    /// The scheduler's answer to a heartbeat reaches the store.
+    Order {
+        store: u64,
+        answer: Box<RegionHeartbeatResponse>,
+    },
     /// A fault of the plan, and its number there.
     Fault {
         number: u64,
@@ -161,6 +170,8 @@ pub struct Report {
     pub regions: usize,
     /// What became of snapshots.
     pub snapshots: SnapshotCounters,
+    /// What became of members.
+    pub members: MemberCounters,
     /// What the network did.
     pub network: NetworkCounters,
     /// Hash over the whole trace.
@@ -211,20 +222,22 @@ pub struct Simulation {
     pub(super) crashes: u64,
     pub(super) background_tasks: u64,
     pub(super) snapshots: SnapshotCounters,
+    pub(super) members: MemberCounters,
+    pub(super) graveyard: Graveyard,
 }
 
 impl Simulation {
     /// Prepares a run: draws the cluster, its settings, its clients and its faults.
     pub fn new(seed: u64, options: Options) -> Self {
         let mut setup = SeededRng::stream(seed, "setup");
-        let stores = options.stores.unwrap_or_else(|| *setup.pick(&[1, 3, 3, 3, 5]).unwrap_or(&3));
+        let stores = options.stores.unwrap_or_else(|| *setup.pick(&[1, 3, 3, 4, 5]).unwrap_or(&3));
         let clients = options.clients.unwrap_or_else(|| setup.within(1..=8));
         let store_ids: Vec<u64> = (1..=stores).collect();
         let (config, layout) = options.config.clone().unwrap_or_else(|| draw_config(&mut setup));
         let mix = options.faults.unwrap_or_else(|| FaultMix::draw(&mut setup));
         let heal_at = VirtualTime::from_micros(options.fault_time);
         let plan = FaultPlan::draw(&mut SeededRng::stream(seed, "faults"), mix, &store_ids, heal_at);
-        let (scheduler, regions) = SimScheduler::new(&store_ids);
+        let (scheduler, regions) = SimScheduler::new(&store_ids, options.draw_replicas(seed, stores));
         let mut simulation = Self {
             seed,
             clock: VirtualClock::new(),
@@ -266,6 +279,8 @@ impl Simulation {
             crashes: 0,
             background_tasks: 0,
             snapshots: SnapshotCounters::default(),
+            members: MemberCounters::default(),
+            graveyard: Graveyard::default(),
             options,
         };
         simulation.create_stores(&store_ids, &regions, &mut setup);
@@ -278,6 +293,9 @@ impl Simulation {
         }
         simulation.push(heal_at, Event::Heal);
         simulation.push(VirtualTime::from_micros(OPERATOR_INTERVAL), Event::Operator);
+        if simulation.options.members_change {
+            simulation.push(VirtualTime::from_micros(MEMBER_INTERVAL), Event::MemberWish);
+        }
         simulation
     }
 
@@ -285,8 +303,9 @@ impl Simulation {
         for region in regions {
             self.view.stores.extend(region.peers.iter().map(|peer| ((region.id, peer.id), peer.store_id)));
         }
-        // One that lost its disks before it was asked for anything, or came to know of its peers only now.
-        let empty = (!self.options.scripted && store_ids.len() > 2 && setup.chance(200)).then(|| setup.pick(store_ids));
+        // One that lost its disks before it was asked for anything, or came to know of its peers only now. The others are a majority.
+        let replicas = regions.first().map_or(0, |region| region.peers.len());
+        let empty = (!self.options.scripted && replicas > 2 && setup.chance(200)).then(|| setup.pick(store_ids));
         for id in store_ids {
             let regions = if empty == Some(Some(id)) { &[] } else { regions };
             let tick = setup.within(NOMINAL_TICK * 9 / 10..=NOMINAL_TICK * 11 / 10);
@@ -335,6 +354,7 @@ impl Simulation {
                 background_tasks: self.background_tasks,
                 regions: self.scheduler.regions().len(),
                 snapshots: self.all_snapshots(),
+                members: self.all_members(),
                 network: self.network.counters(),
                 digest: self.trace.digest(),
             }),
@@ -416,6 +436,8 @@ impl Simulation {
             Event::Deadline { client, operation } => self.on_deadline(client, operation),
             Event::Mail { store, mail } => self.on_mail(store, mail),
             Event::Operator => self.on_operator(),
+            Event::MemberWish => self.on_member_wish(),
+            Event::Order { store, answer } => self.on_order(store, *answer),
             Event::Fault { number, .. } if !self.gate.admits(External::Fault(number)) => Ok(()),
             Event::Fault { fault, .. } => self.on_fault(fault),
             Event::Restart { store, incarnation } => self.on_restart(store, incarnation),

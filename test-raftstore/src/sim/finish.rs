@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use proto::metapb::Region;
-use storage::Cf;
+use storage::Engine;
 
 use super::client::{Client, Errand};
 use super::driver::{Broken, Event, Simulation};
 use super::operator::OPERATOR;
 use super::region_check::check_cover;
+use super::state_check::digest;
 use super::store::SimStore;
 use crate::faults::HEALTHY_SYNC;
 use crate::linearizability::{self, Verdict};
@@ -127,6 +128,9 @@ impl Simulation {
         }
         let regions = self.scheduler.regions();
         let on_disk = self.stores.values().flat_map(SimStore::regions);
+        if self.unsettled_members().is_some() {
+            return false;
+        }
         if check_cover(&regions).is_err() || !on_disk.into_iter().all(|region| regions.contains(&region)) {
             return false;
         }
@@ -144,16 +148,18 @@ impl Simulation {
         if let Err(details) = check_cover(&self.newest_regions()) {
             return Err(Broken { kind: FailureKind::Safety, id: "S-COVER", details });
         }
-        let mut stores = self.stores.values();
-        let Some(first) = stores.next() else { return Ok(()) };
-        match stores.find(|other| !first.engines.kv.engine().same_data(other.engines.kv.engine(), &Cf::DATA)) {
-            Some(other) => Err(Broken {
-                kind: FailureKind::Safety,
-                id: "R-APPLY-SAME",
-                details: format!("stores {} and {} applied the same log and hold different data", first.id, other.id),
-            }),
-            None => Ok(()),
+        self.check_graves()?;
+        for region in self.scheduler.regions() {
+            let members = region.peers.iter().filter_map(|peer| self.stores.get(&peer.store_id));
+            let digests: Vec<(u64, u64)> =
+                members.map(|store| (store.id, digest(&store.engines.kv.snapshot(), &region))).collect();
+            if digests.windows(2).any(|pair| pair[0].1 != pair[1].1) {
+                let details =
+                    format!("stores applied the same log and hold different data of region {}: {digests:?}", region.id);
+                return Err(Broken { kind: FailureKind::Safety, id: "R-APPLY-SAME", details });
+            }
         }
+        Ok(())
     }
 
     /// Every call that a store took in its present life has been answered by now.
@@ -188,7 +194,8 @@ impl Simulation {
     /// Each region as the store that is ahead knows it.
     fn newest_regions(&self) -> Vec<Region> {
         let mut newest: BTreeMap<u64, Region> = BTreeMap::new();
-        let version = |region: &Region| region.region_epoch.unwrap_or_default().version;
+        let version =
+            |region: &Region| region.region_epoch.map(|epoch| (epoch.version, epoch.conf_ver)).unwrap_or_default();
         for region in self.stores.values().flat_map(SimStore::regions) {
             if newest.get(&region.id).is_none_or(|known| version(known) < version(&region)) {
                 newest.insert(region.id, region);
@@ -201,15 +208,19 @@ impl Simulation {
     pub(super) fn stuck(&self) -> Broken {
         let leaderless = |region: u64| !self.view.region(region).any(|peer| peer.role == PeerRole::Leader);
         let regions = self.newest_regions();
+        let members = self.unsettled_members();
         let id = match self.stage {
             _ if regions.iter().any(|region| leaderless(region.id)) => "L-LEADER",
             Stage::Settling if check_cover(&regions).is_err() => "L-REGION-KNOWN",
             Stage::Settling if self.outstanding.keys().any(|call| call.client == OPERATOR) => "S-CB-ONCE",
-            Stage::Settling => "L-APPLY",
+            Stage::Settling => members.as_ref().map_or("L-APPLY", |(id, _)| id),
             _ => "L-COMMIT",
         };
         let mut details =
             format!("no progress from {} to {} in stage {:?}\n", self.heal_at, self.clock.now(), self.stage);
+        if let Some((_, reason)) = members {
+            let _ = writeln!(details, "{reason}");
+        }
         if let Err(gap) = check_cover(&self.scheduler.regions()) {
             let _ = writeln!(details, "the scheduler does not know all regions: {gap}");
         }

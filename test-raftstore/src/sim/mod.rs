@@ -40,6 +40,7 @@ mod driver;
 pub mod external;
 mod finish;
 pub mod lab;
+pub mod members;
 mod meta_check;
 mod observe;
 mod operator;

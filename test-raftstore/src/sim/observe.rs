@@ -20,9 +20,13 @@ pub fn observe(view: &mut ClusterView, key: PeerKey, incarnation: u64, peer: &Pe
     let (index, term) = raft.pending_snapshot().unwrap_or((stored.index, stored.term));
     let known =
         view.peers.remove(&key).filter(|known| known.incarnation == incarnation && known.peer == peer.peer().id);
+    let configuration = raft.tracker().conf_state();
+    let voters: BTreeSet<u64> = configuration.voters.into_iter().collect();
+    let voters_outgoing: BTreeSet<u64> = configuration.voters_outgoing.into_iter().collect();
+    let before = known.as_ref().map(|known| (known.voters.clone(), known.voters_outgoing.clone()));
+    let voters_before = before.filter(|before| (&before.0, &before.1) != (&voters, &voters_outgoing));
     let mut log = known.map_or_else(|| LogView::new(index, term), |known| known.log);
     follow_log(&mut log, raft, (index, term));
-    let configuration = raft.tracker().conf_state();
     let seen = PeerView {
         key,
         peer: peer.peer().id,
@@ -40,8 +44,9 @@ pub fn observe(view: &mut ClusterView, key: PeerKey, incarnation: u64, peer: &Pe
         commit: raft.committed(),
         last: raft.last_index(),
         log,
-        voters: configuration.voters.into_iter().collect::<BTreeSet<_>>(),
-        voters_outgoing: configuration.voters_outgoing.into_iter().collect(),
+        voters,
+        voters_outgoing,
+        voters_before,
     };
     view.peers.insert(key, seen);
 }

@@ -37,7 +37,10 @@ impl Simulation {
 
     pub(super) fn on_mail(&mut self, store: u64, mail: SchedulerMail) -> Result<(), Broken> {
         self.note("mail arrives", store, 0, vec![("what", mail.name().into())]);
-        self.scheduler.deliver(mail);
+        let now_ms = self.clock.now().as_micros() / 1000;
+        if let Some(answer) = self.scheduler.deliver(mail, now_ms) {
+            self.send_order(store, answer);
+        }
         // An answer is in the store's mailbox by now, or in that of a life that is over.
         self.after_step(store, &[])
     }

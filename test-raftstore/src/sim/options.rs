@@ -21,8 +21,12 @@ const USUAL_FAULT_TIME: u64 = 6_000_000;
 pub struct Options {
     /// Name of the test or campaign, for verdicts and trace files.
     pub name: String,
-    /// How many stores; `None` draws 1, 3 or 5 from the seed.
+    /// How many stores; `None` draws 1, 3, 4 or 5 from the seed.
     pub stores: Option<u64>,
+    /// Peers of a region at the beginning; `None` draws between one and one on every store.
+    pub replicas: Option<usize>,
+    /// Members of regions come and go.
+    pub members_change: bool,
     /// How many clients; `None` draws 1 to 8.
     pub clients: Option<u64>,
     /// Which faults; `None` draws the mix.
@@ -53,6 +57,8 @@ impl Options {
         Self {
             name: "sim".to_string(),
             stores: None,
+            replicas: None,
+            members_change: true,
             clients: None,
             faults: None,
             fault_time: USUAL_FAULT_TIME,
@@ -64,6 +70,16 @@ impl Options {
             only: None,
             config: None,
             scripted: false,
+        }
+    }
+
+    /// How many peers the first regions have. From a stream of its own, so that everything else of a seed stays as it is.
+    pub(super) fn draw_replicas(&self, seed: u64, stores: u64) -> usize {
+        let mut rng = SeededRng::stream(seed, "replicas");
+        let drawn = if rng.chance(500) { stores } else { rng.within(1..=stores) };
+        match self.scripted {
+            true => stores as usize,
+            false => self.replicas.unwrap_or(drawn as usize),
         }
     }
 
@@ -129,6 +145,7 @@ pub(super) fn draw_config(rng: &mut SeededRng) -> (Config, Layout) {
         entry_cache_bytes: rng.within(0..=8192) as usize,
         max_write_batch_bytes: rng.within(1..=8192) as usize,
         read_wait_ticks: rng.within(1..=40),
+        max_leader_missing_ticks: 40,
         region_heartbeat_ticks: rng.within(5..=50),
         store_heartbeat_ticks: rng.within(5..=50),
         log_gc_ticks: rng.within(1..=10),

@@ -146,7 +146,8 @@ impl Simulation {
         let broken = |id, details| Broken { kind: FailureKind::Safety, id, details };
         check_restoring(store, &sim_store.region_states()).map_err(|details| broken("S-SNAP-RANGE", details))?;
         let checked = self.region_records.check(store, &sim_store.regions());
-        checked.map_err(|(id, details)| broken(id, details))
+        checked.map_err(|(id, details)| broken(id, details))?;
+        self.check_members(store)
     }
 
     /// Checks the regions of a store, and compares its data with that of others at the same applied index.
@@ -198,7 +199,10 @@ impl Simulation {
         }
         let (to_peer, from_peer) = (message.to_peer.unwrap_or_default(), message.from_peer.unwrap_or_default());
         let to = to_peer.store_id;
-        let Some(inner) = &message.message else { return Ok(()) };
+        let Some(inner) = &message.message else {
+            self.send_without_content(from, message);
+            return Ok(());
+        };
         let key = PeerKey { store: from, region: message.region_id };
         let kind = inner.msg_type();
         let promise = promise(kind, inner.reject, from_peer.id, to_peer.id);
@@ -232,6 +236,20 @@ impl Simulation {
             }
         }
         Ok(())
+    }
+
+    /// A message that is not raft's: a tombstone, or a question.
+    fn send_without_content(&mut self, from: u64, message: RaftMessage) {
+        let to = message.to_peer.map_or(0, |peer| peer.store_id);
+        let kind = if message.is_tombstone { "tombstone" } else { "check stale peer" };
+        let fields = vec![("to", to.into()), ("type", kind.into())];
+        let cause = self.trace.record(self.current, "send", from, message.region_id, fields);
+        if let Fate::Arrives(arrivals) = self.network.send(self.clock.now(), from, to) {
+            for at in arrivals {
+                let event = Event::Deliver { from, to, message: Box::new(message.clone()) };
+                self.queue.push(at, super::driver::Queued { cause, event });
+            }
+        }
     }
 
     fn tell_lie(&mut self, lie: HarnessLie, message: &mut RaftMessage) {

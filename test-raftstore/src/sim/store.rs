@@ -136,7 +136,12 @@ impl SimStore {
         };
         let round = running.parts.pollers[0].round_from(ready, 1)?;
         debug_assert_eq!(round, Round::Handled(1));
+        view.peers.retain(|key, _| key.store != self.id || running.parts.router.has_peer(key.region));
         let Some(taken) = mailbox.and_then(|mailbox| mailbox.take()) else { return Ok(None) };
+        if !taken.machine.is_serving() {
+            let _queued = taken.mailbox.release(taken.machine); // see below
+            return Ok(None);
+        }
         let key = PeerKey { store: self.id, region: taken.machine.region_id() };
         observe(view, key, self.incarnation, &taken.machine);
         let checked = check_peer(&taken.machine, &running.parts.router.meta().lock(), &self.engines.kv);
@@ -152,7 +157,8 @@ impl SimStore {
 
     /// The regions that the kv disk holds now.
     pub fn regions(&self) -> Vec<Region> {
-        self.region_states().into_iter().filter_map(|state| state.region).collect()
+        let states = self.region_states().into_iter().filter(|state| state.state() != PeerState::Tombstone);
+        states.filter_map(|state| state.region).collect()
     }
 
     /// Whether the kv disk says that a snapshot is being restored.

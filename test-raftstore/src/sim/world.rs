@@ -6,13 +6,15 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use proto::metapb::{Peer, Region, Store};
-use proto::pdpb::{RegionHeartbeatRequest, StoreStats};
+use proto::pdpb::{OperatorStatus, RegionHeartbeatRequest, RegionHeartbeatResponse, StoreStats};
 use proto::raft_cmdpb::Response;
 use proto::raft_serverpb::RaftMessage;
 use raftstore::command::AdminCallback;
 use raftstore::store::bootstrap::{initial_id_count, initial_regions};
-use raftstore::{ReadCallback, RegionSnapshot, SchedulerLink, SplitIdsCallback, Transport, WriteCallback};
-use scheduler::state::{Cluster, Options};
+use raftstore::{
+    ReadCallback, RegionCallback, RegionSnapshot, SchedulerLink, SplitIdsCallback, Transport, WriteCallback,
+};
+use scheduler::state::{Cluster, OperatorKind, Options};
 use storage::MemEngine;
 
 use crate::sim::StoreSnapshot;
@@ -44,6 +46,8 @@ pub enum SchedulerMail {
     Heartbeat(Box<RegionHeartbeatRequest>),
     /// A split that was applied.
     Split(Vec<Region>),
+    /// A question for a region, by a peer that has no leader.
+    Region(u64, RegionCallback),
     /// A question for ids.
     Question(Region, u32, SplitIdsCallback),
 }
@@ -55,6 +59,7 @@ impl SchedulerMail {
             Self::Heartbeat(_) => "heartbeat",
             Self::Split(_) => "split",
             Self::Question(..) => "ask ids",
+            Self::Region(..) => "ask region",
         }
     }
 }
@@ -70,17 +75,18 @@ pub struct SimScheduler {
 }
 
 impl SimScheduler {
-    /// A scheduler that knows these stores, and the first regions, which it returns.
-    pub fn new(store_ids: &[u64]) -> (Self, Vec<Region>) {
-        let options = Options { new_cluster_id: Some(1), max_peer_count: store_ids.len() as u32 };
+    /// A scheduler that knows these stores, and the first regions, which it returns: with peers on the first `replicas` stores.
+    pub fn new(store_ids: &[u64], replicas: usize) -> (Self, Vec<Region>) {
+        let options = Options { new_cluster_id: Some(1), max_peer_count: replicas as u32 };
         let mut cluster = Cluster::open(MemEngine::new(), options).expect("invariant: memory does not fail");
         let store = |id: &u64| Store { id: *id, address: format!("127.0.0.1:{}", 20_000 + id), ..Default::default() };
         for id in store_ids {
             cluster.put_store(&store(id)).expect("invariant: a new store is taken");
         }
-        let count = initial_id_count(store_ids.len()) as u64;
+        let members = &store_ids[..replicas];
+        let count = initial_id_count(replicas) as u64;
         let last = cluster.alloc_ids(count as u32).expect("invariant: there are ids");
-        let regions = initial_regions(store_ids, &mut (last + 1 - count..=last)).expect("invariant: ids were counted");
+        let regions = initial_regions(members, &mut (last + 1 - count..=last)).expect("invariant: ids were counted");
         cluster.bootstrap(&store(&store_ids[0]), regions.clone()).expect("invariant: the first regions are taken");
         (Self { state: Mutex::new(SchedulerState { cluster, outgoing: Vec::new() }) }, regions)
     }
@@ -90,18 +96,41 @@ impl SimScheduler {
         std::mem::take(&mut lock(&self.state).outgoing)
     }
 
-    /// A piece of mail arrives. What the scheduler refuses, because it knows better, is lost.
-    pub fn deliver(&self, mail: SchedulerMail) {
+    /// A piece of mail arrives. What the scheduler refuses, because it knows better, is lost. Returns the answer to a heartbeat.
+    pub fn deliver(&self, mail: SchedulerMail, now_ms: u64) -> Option<RegionHeartbeatResponse> {
         let mut state = lock(&self.state);
         match mail {
-            SchedulerMail::Heartbeat(heartbeat) => drop(state.cluster.region_heartbeat(*heartbeat)),
+            SchedulerMail::Heartbeat(heartbeat) => {
+                let answer = state.cluster.region_heartbeat(*heartbeat).ok()?;
+                return Some(state.cluster.add_order(answer, now_ms));
+            }
             SchedulerMail::Split(parts) => drop(state.cluster.report_split(parts)),
+            SchedulerMail::Region(region_id, callback) => {
+                let region = state.cluster.regions().get(region_id).map(|info| info.meta.clone());
+                drop(state);
+                if let Some(region) = region {
+                    callback(region);
+                }
+            }
             SchedulerMail::Question(region, new_regions, callback) => {
                 let ids = state.cluster.ask_split(&region, new_regions).map_err(|error| error.to_string());
                 drop(state);
                 callback(ids);
             }
         }
+        None
+    }
+
+    /// Somebody wants something done. Returns whether the scheduler sees to it.
+    pub fn add_operator(&self, region: u64, kind: OperatorKind, now_ms: u64) -> bool {
+        lock(&self.state).cluster.add_operator(region, kind, now_ms).is_ok()
+    }
+
+    /// What the scheduler still wants to do with a region.
+    pub fn running_operator(&self, region: u64) -> Option<OperatorKind> {
+        let state = lock(&self.state);
+        let operator = state.cluster.operator(region)?;
+        (operator.status == OperatorStatus::Running).then_some(operator.kind)
     }
 
     /// The region of a key, and the store of its leader.
@@ -131,6 +160,10 @@ impl SchedulerLink for SimScheduler {
 
     fn ask_split(&self, region: Region, new_regions: u32, callback: SplitIdsCallback) {
         lock(&self.state).outgoing.push(SchedulerMail::Question(region, new_regions, callback));
+    }
+
+    fn ask_region(&self, region_id: u64, callback: RegionCallback) {
+        lock(&self.state).outgoing.push(SchedulerMail::Region(region_id, callback));
     }
 
     fn report_split(&self, parts: Vec<Region>) {

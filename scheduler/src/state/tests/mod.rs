@@ -4,6 +4,7 @@ mod bootstrap;
 mod cluster;
 mod gc;
 mod ids;
+mod operators;
 mod region_tree;
 mod splits;
 mod tso;

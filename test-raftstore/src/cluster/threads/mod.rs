@@ -33,8 +33,8 @@ use raftstore::snapshot::{MemDir, SnapshotStore};
 use raftstore::store::{Layout, bootstrap};
 use raftstore::threads::RunningStore;
 use raftstore::{
-    AdminCommand, Config, Engines, ReadCommand, RegionSnapshot, RequestHeader, SchedulerLink, SplitIdsCallback,
-    WriteCommand, keys,
+    AdminCommand, Config, Engines, ReadCommand, RegionCallback, RegionSnapshot, RequestHeader, SchedulerLink,
+    SplitIdsCallback, WriteCommand, keys,
 };
 use slog::{Discard, Logger, o};
 use storage::{Cf, Engine, Reader};
@@ -81,7 +81,10 @@ struct NearScheduler(Arc<SimScheduler>);
 
 impl NearScheduler {
     fn pass_on(&self) {
-        self.0.take_mail().into_iter().for_each(|mail| self.0.deliver(mail));
+        for mail in self.0.take_mail() {
+            // Nobody orders changes of members here, so no answer holds an order.
+            let _ = self.0.deliver(mail, 0);
+        }
     }
 }
 
@@ -97,6 +100,11 @@ impl SchedulerLink for NearScheduler {
 
     fn ask_split(&self, region: Region, new_regions: u32, callback: SplitIdsCallback) {
         self.0.ask_split(region, new_regions, callback);
+        self.pass_on();
+    }
+
+    fn ask_region(&self, region_id: u64, callback: RegionCallback) {
+        self.0.ask_region(region_id, callback);
         self.pass_on();
     }
 
@@ -141,7 +149,7 @@ impl<E: LabEngine> ThreadCluster<E> {
     /// If a store cannot be made or started.
     pub fn new(name: &str, seed: u64, stores: u64, config: Config, layout: Layout) -> Self {
         let ids: Vec<u64> = (1..=stores).collect();
-        let (scheduler, regions) = SimScheduler::new(&ids);
+        let (scheduler, regions) = SimScheduler::new(&ids, ids.len());
         let network = ThreadNetwork::new(SeededRng::stream(seed, "network"));
         let folder = tempfile::Builder::new().prefix(&format!("lab-{name}-")).tempdir();
         let folder = folder.unwrap_or_else(|error| panic!("no folder for the stores: {error}"));
