@@ -25,6 +25,7 @@ use crate::service::raw::RawCommands;
 use crate::service::region_error::Failure;
 use crate::service::split::RegionSplitter;
 use crate::stop;
+use crate::transport::{Addresses, Lookup, RaftTransport, Unreachable};
 
 const ID: SnapshotId = SnapshotId { region_id: 7, term: 3, index: 42 };
 const MESSAGE_SIZE: usize = 16 << 20;
@@ -206,6 +207,54 @@ async fn streams_that_make_no_sense_are_refused() {
     let data = SnapshotChunk { message: None, data: Bytes::from_static(b"data") };
     let headless = client.snapshot(tokio_stream::once(data)).await.unwrap_err();
     assert_eq!(headless.code(), Code::InvalidArgument, "{headless}");
+}
+
+/// Hears how the sending of snapshots went.
+#[derive(Clone)]
+struct Reports(UnboundedSender<(u64, u64, bool)>);
+
+impl Unreachable for Reports {
+    fn report(&self, _store_id: u64) {}
+
+    fn snapshot_sent(&self, region_id: u64, to_peer: u64, ok: bool) {
+        self.0.send((region_id, to_peer, ok)).unwrap();
+    }
+}
+
+#[derive(Clone)]
+struct At(Option<SocketAddr>);
+
+impl Addresses for At {
+    async fn lookup(&self, _store_id: u64) -> Lookup {
+        self.0.map_or_else(|| Lookup::Unknown("not registered".to_owned()), |addr| Lookup::At(addr.to_string()))
+    }
+}
+
+#[tokio::test]
+async fn raft_hears_once_how_it_went_whatever_ends_it() {
+    let config = RaftstoreConfig::default();
+    let (from, to) = (end(&config), end(&config));
+    let (addr, _inbox, _trigger) = serve(&to).await;
+    let (sender, mut reports) = unbounded_channel();
+    let transport = |address| {
+        let (metrics, log) = (Arc::new(Metrics::new()), Logger::root(slog::Discard, slog::o!()));
+        let (runtime, traffic) = (tokio::runtime::Handle::current(), from.traffic.clone());
+        RaftTransport::new(At(address), Reports(sender.clone()), metrics, log, runtime, 64, MESSAGE_SIZE, traffic)
+    };
+    for (address, ok) in [(Some(addr), true), (None, false), (Some("127.0.0.1:1".parse().unwrap()), false)] {
+        let mut transport = transport(address);
+        transport.send(make(&from, 2));
+        assert_eq!(reports.recv().await, Some((ID.region_id, 72, ok)));
+    }
+    // A listener that never answers; the transport is stopped meanwhile.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut stopped = transport(Some(silent.local_addr().unwrap()));
+    stopped.send(make(&from, 2));
+    let _connected = silent.accept().await.unwrap();
+    stopped.stop();
+    assert_eq!(reports.recv().await, Some((ID.region_id, 72, false)));
+    drop((stopped, sender));
+    assert!(reports.try_recv().is_err(), "one report for each");
 }
 
 #[tokio::test]
