@@ -159,7 +159,7 @@ impl<E: Engine> ApplyWorker<E> {
         let ApplyTask { region_id, peer_id, entries, proposals } = task;
         let Some(mut region) = self.take(region_id)?.filter(|region| region.peer.id == peer_id) else {
             // Of a peer that was removed.
-            proposals.into_iter().for_each(|p| p.waiting.refuse(|| Error::RegionNotFound { region_id }));
+            proposals.into_iter().for_each(|p| p.waiting.refuse(|| Error::OutcomeUnknown { region_id }));
             return Ok(());
         };
         self.apply_entries(&mut region, entries, proposals)?;
@@ -225,7 +225,7 @@ impl<E: Engine> ApplyWorker<E> {
             }
         }
         let region_id = region.region.id;
-        proposals.for_each(|proposal| proposal.waiting.refuse(|| Error::RegionNotFound { region_id }));
+        proposals.for_each(|proposal| proposal.waiting.refuse(|| Error::OutcomeUnknown { region_id }));
         Ok(())
         // lab:end
     }

@@ -88,11 +88,14 @@ impl<E: Engine> Peer<E> {
     }
 
     fn verdict(&self, message: &RaftMessage) -> Verdict {
-        // lab:begin 3B destroy::verdict  hint="ids of peers first, then conf_ver: who of the two does not belong to the region any more?"
         let to = message.to_peer.map_or(0, |peer| peer.id);
         let from = message.from_peer.map_or(0, |peer| peer.id);
         let sent = message.region_epoch.unwrap_or_default().conf_ver;
         let own = self.known_conf_ver();
+        if to == self.peer.id && sent == own && !message.is_tombstone {
+            return Verdict::Handle; // both know the same members
+        }
+        // lab:begin 3B destroy::verdict  hint="ids of peers first, then conf_ver: who of the two does not belong to the region any more?"
         if to > self.peer.id {
             return Verdict::Leave("a younger peer of the region is wanted on this store");
         }
@@ -188,7 +191,8 @@ impl<E: Engine> Peer<E> {
         let region_id = self.region.id;
         let gone = || Error::RegionNotFound { region_id };
         for proposal in std::mem::take(&mut self.proposals) {
-            proposal.waiting.refuse(gone);
+            // It may be in the logs of others, who may commit it yet.
+            proposal.waiting.refuse(|| Error::OutcomeUnknown { region_id });
         }
         self.end_waiting_writes(gone);
         self.end_reads(gone);
