@@ -42,7 +42,7 @@ fn assert_caught_up(cluster: &mut Cluster, store: u64, keys: &[&str]) {
 }
 
 #[test]
-fn a_peer_on_an_empty_store_gets_a_snapshot_and_then_votes() {
+fn a_peer_on_an_empty_store_gets_a_snapshot_and_then_votes_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     let fourth = cluster.add_store();
@@ -64,7 +64,7 @@ fn a_peer_on_an_empty_store_gets_a_snapshot_and_then_votes() {
 
 /// The new member counts for the quorum at once, and has nothing yet: until it is initialised, nothing is committed.
 #[test]
-fn a_region_of_one_grows_although_its_first_messages_are_lost() {
+fn a_region_of_one_grows_although_its_first_messages_are_lost_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     for store in (1..=3).filter(|store| *store != leader) {
@@ -89,7 +89,7 @@ fn a_region_of_one_grows_although_its_first_messages_are_lost() {
 
 /// The first incarnation's messages come when the second one is there, and the other way round.
 #[test]
-fn a_store_that_gets_a_peer_again_keeps_its_incarnations_apart() {
+fn a_store_that_gets_a_peer_again_keeps_its_incarnations_apart_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     let store = leader % 3 + 1;
@@ -137,7 +137,7 @@ fn a_store_that_gets_a_peer_again_keeps_its_incarnations_apart() {
 
 /// The store was away while its peer was removed and another one was added there: the older one ends, the younger one begins.
 #[test]
-fn a_younger_peer_takes_the_place_of_one_that_has_missed_its_removal() {
+fn a_younger_peer_takes_the_place_of_one_that_has_missed_its_removal_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     let store = leader % 3 + 1;
@@ -154,7 +154,7 @@ fn a_younger_peer_takes_the_place_of_one_that_has_missed_its_removal() {
 }
 
 #[test]
-fn a_peer_moves_from_one_store_to_another_through_a_joint_configuration() {
+fn a_peer_moves_from_one_store_to_another_through_a_joint_configuration_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     let fourth = cluster.add_store();
@@ -177,7 +177,7 @@ fn a_peer_moves_from_one_store_to_another_through_a_joint_configuration() {
 
 /// A new peer that waits for its snapshot is not misled by a scheduler that has not heard of it; one whose removal the scheduler knows goes.
 #[test]
-fn a_peer_that_was_never_initialised_goes_only_when_it_was_removed() {
+fn a_peer_that_was_never_initialised_goes_only_when_it_was_removed_3b() {
     let (mut cluster, leader) = with_config(Config { max_leader_missing_ticks: 30, ..Config::default() });
     cluster.must_put("a", "1");
     let fourth = cluster.add_store();

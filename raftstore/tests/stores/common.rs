@@ -136,7 +136,8 @@ pub fn logger() -> Logger {
 
 impl Cluster {
     pub fn new(layout: Layout) -> Self {
-        Cluster::with_config(layout, Config::default())
+        // Logs that are never compacted: what is tested with these settings does not need it.
+        Cluster::with_config(layout, Config { log_gc_ticks: u64::MAX >> 1, ..Config::default() })
     }
 
     pub fn with_config(layout: Layout, config: Config) -> Self {

@@ -71,7 +71,7 @@ fn epoch(region: &Region) -> (u64, u64) {
 }
 
 #[test]
-fn every_member_and_the_scheduler_learn_of_a_removal_at_once() {
+fn every_member_and_the_scheduler_learn_of_a_removal_at_once_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     let (gone, stays) = (leader % 3 + 1, (leader + 1) % 3 + 1);
@@ -91,7 +91,7 @@ fn every_member_and_the_scheduler_learn_of_a_removal_at_once() {
 }
 
 #[test]
-fn a_leader_hands_over_before_it_goes() {
+fn a_leader_hands_over_before_it_goes_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     let peer = cluster.header(leader).peer;
@@ -113,7 +113,7 @@ fn a_leader_hands_over_before_it_goes() {
 }
 
 #[test]
-fn the_last_voter_stays() {
+fn the_last_voter_stays_3b() {
     let (mut cluster, leader) = cluster();
     for store in (1..=3).filter(|store| *store != leader) {
         let peer = cluster.header(store).peer;
@@ -129,7 +129,7 @@ fn the_last_voter_stays() {
 }
 
 #[test]
-fn a_learner_has_the_data_and_no_say() {
+fn a_learner_has_the_data_and_no_say_3b() {
     let (mut cluster, leader) = cluster();
     let (learner, voter) = (leader % 3 + 1, (leader + 1) % 3 + 1);
     let peer = cluster.header(learner).peer;
@@ -156,7 +156,7 @@ fn a_learner_has_the_data_and_no_say() {
 }
 
 #[test]
-fn several_changes_at_once_pass_through_a_joint_configuration_that_is_left_by_itself() {
+fn several_changes_at_once_pass_through_a_joint_configuration_that_is_left_by_itself_3b() {
     let (mut cluster, leader) = cluster();
     let (a, b) = (leader % 3 + 1, (leader + 1) % 3 + 1);
     let (peer_a, peer_b) = (cluster.header(a).peer, cluster.header(b).peer);
@@ -180,7 +180,7 @@ fn several_changes_at_once_pass_through_a_joint_configuration_that_is_left_by_it
 }
 
 #[test]
-fn a_joint_configuration_survives_a_crash_and_is_left_by_the_next_leader() {
+fn a_joint_configuration_survives_a_crash_and_is_left_by_the_next_leader_3b() {
     let (mut cluster, leader) = cluster();
     let (a, b) = (leader % 3 + 1, (leader + 1) % 3 + 1);
     let (peer_a, peer_b) = (cluster.header(a).peer, cluster.header(b).peer);
@@ -203,7 +203,7 @@ fn a_joint_configuration_survives_a_crash_and_is_left_by_the_next_leader() {
 }
 
 #[test]
-fn the_same_change_sent_many_times_is_made_once() {
+fn the_same_change_sent_many_times_is_made_once_3b() {
     let (mut cluster, leader) = cluster();
     let peer = cluster.header(leader % 3 + 1).peer;
     let header = header_of(&region(&mut cluster), leader);
@@ -219,7 +219,7 @@ fn the_same_change_sent_many_times_is_made_once() {
 
 /// S-EPOCH-APPLY, and S-SPLIT-IDS by construction: the ids were given for three peers.
 #[test]
-fn a_split_that_comes_behind_a_change_of_members_changes_nothing() {
+fn a_split_that_comes_behind_a_change_of_members_changes_nothing_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     let (slow, gone) = (leader % 3 + 1, (leader + 1) % 3 + 1);

@@ -76,7 +76,7 @@ fn remove(cluster: &mut Cluster, store: u64) -> Peer {
 }
 
 #[test]
-fn a_removed_follower_leaves_a_tombstone_and_nothing_else() {
+fn a_removed_follower_leaves_a_tombstone_and_nothing_else_3b() {
     let (mut cluster, leader) = cluster();
     let gone = leader % 3 + 1;
     cluster.must_put("a", "1");
@@ -96,7 +96,7 @@ fn a_removed_follower_leaves_a_tombstone_and_nothing_else() {
 }
 
 #[test]
-fn a_removed_leader_is_destroyed_after_it_has_handed_over() {
+fn a_removed_leader_is_destroyed_after_it_has_handed_over_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     let peer = remove(&mut cluster, leader);
@@ -106,7 +106,7 @@ fn a_removed_leader_is_destroyed_after_it_has_handed_over() {
 }
 
 #[test]
-fn down_to_one_member_whoever_goes_first() {
+fn down_to_one_member_whoever_goes_first_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     let (first, second) = (leader, leader % 3 + 1);
@@ -123,7 +123,7 @@ fn down_to_one_member_whoever_goes_first() {
 
 /// Invariant S-APPLY-STOP: writes that stand behind the removal in the same batch are not applied by the one that is removed.
 #[test]
-fn nothing_is_applied_behind_the_own_removal() {
+fn nothing_is_applied_behind_the_own_removal_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     let gone = leader % 3 + 1;
@@ -148,7 +148,7 @@ fn nothing_is_applied_behind_the_own_removal() {
 
 /// Every arrow of: entry committed → tombstone synced → peer told → log cleared.
 #[test]
-fn a_crash_at_any_step_of_the_end_is_made_up_for() {
+fn a_crash_at_any_step_of_the_end_is_made_up_for_3b() {
     for steps in 0..=3 {
         let (mut cluster, leader) = cluster();
         cluster.must_put("a", "1");
@@ -186,7 +186,7 @@ fn a_crash_at_any_step_of_the_end_is_made_up_for() {
 }
 
 #[test]
-fn who_was_away_while_it_was_removed_is_told_by_the_members() {
+fn who_was_away_while_it_was_removed_is_told_by_the_members_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     let gone = leader % 3 + 1;
@@ -207,7 +207,7 @@ fn who_was_away_while_it_was_removed_is_told_by_the_members() {
 
 /// A learner asks for no votes; it has to ask whether it is a member.
 #[test]
-fn a_learner_that_was_away_asks_after_a_while() {
+fn a_learner_that_was_away_asks_after_a_while_3b() {
     let (mut cluster, leader) = with_config(Config { max_leader_missing_ticks: 30, ..Config::default() });
     let gone = leader % 3 + 1;
     let peer = cluster.header(gone).peer;
@@ -224,7 +224,7 @@ fn a_learner_that_was_away_asks_after_a_while() {
 
 /// All the members that it knows are gone, too: the scheduler knows.
 #[test]
-fn who_finds_no_member_asks_the_scheduler() {
+fn who_finds_no_member_asks_the_scheduler_3b() {
     let (mut cluster, leader) = with_config(Config { max_leader_missing_ticks: 30, ..Config::default() });
     let gone = leader % 3 + 1;
     let peer = cluster.header(gone).peer;
@@ -274,7 +274,7 @@ fn deliver(cluster: &mut Cluster, store: u64, message: RaftMessage) {
 }
 
 #[test]
-fn a_message_for_a_younger_peer_ends_the_older_one_and_none_brings_it_back() {
+fn a_message_for_a_younger_peer_ends_the_older_one_and_none_brings_it_back_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     let store = leader % 3 + 1;
@@ -298,7 +298,7 @@ fn a_message_for_a_younger_peer_ends_the_older_one_and_none_brings_it_back() {
 
 /// S-CB-ONCE: whoever waits for something of a peer that goes is told.
 #[test]
-fn nobody_waits_for_a_peer_that_is_gone() {
+fn nobody_waits_for_a_peer_that_is_gone_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     cluster.isolated.insert(leader);
@@ -310,9 +310,9 @@ fn nobody_waits_for_a_peer_that_is_gone() {
     let younger = Peer { id: 500, ..header.peer };
     let wanted = message(&cluster, leader % 3 + 1, younger, 3);
     deliver(&mut cluster, leader, wanted);
-    for error in [write.error(), read.error()] {
-        assert!(matches!(error, Error::RegionNotFound { .. }), "{error}");
-    }
+    // The write is in the log, perhaps not in this one alone: somebody may commit it yet.
+    assert!(matches!(write.error(), Error::OutcomeUnknown { .. }));
+    assert!(matches!(read.error(), Error::RegionNotFound { .. }));
     let late = cluster.write(header.clone(), vec![put("a", "2")]);
     cluster.settle();
     assert!(matches!(late.error(), Error::RegionNotFound { .. }));
@@ -322,7 +322,7 @@ fn nobody_waits_for_a_peer_that_is_gone() {
 /// Two members, and the one that is removed leads: it was proposed by the other one, which was deposed since. Exactly the notice that the
 /// removal is committed is lost. The one that stays needs a vote of the one that is gone, until it is told by the tombstone.
 #[test]
-fn of_two_members_the_one_that_stays_serves_on_although_the_notice_is_lost() {
+fn of_two_members_the_one_that_stays_serves_on_although_the_notice_is_lost_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     let third = (leader + 1) % 3 + 1;
@@ -375,7 +375,7 @@ fn of_two_members_the_one_that_stays_serves_on_although_the_notice_is_lost() {
 
 /// The same with the rule of the leader in force: the one that is removed follows, and has not heard that its removal is committed.
 #[test]
-fn of_two_members_the_leader_serves_on_and_the_removed_one_learns_it_later() {
+fn of_two_members_the_leader_serves_on_and_the_removed_one_learns_it_later_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     let third = (leader + 1) % 3 + 1;

@@ -27,7 +27,7 @@ fn last_index(cluster: &mut Cluster, store: u64) -> u64 {
 }
 
 #[test]
-fn a_follower_leads_without_a_tick_and_without_an_entry_for_it() {
+fn a_follower_leads_without_a_tick_and_without_an_entry_for_it_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     cluster.tick(1);
@@ -52,7 +52,7 @@ fn a_follower_leads_without_a_tick_and_without_an_entry_for_it() {
 
 /// Invariants R-XFER-QUIET and R-XFER-BOUND.
 #[test]
-fn while_a_transfer_runs_nothing_is_proposed_and_it_ends_after_an_election_timeout() {
+fn while_a_transfer_runs_nothing_is_proposed_and_it_ends_after_an_election_timeout_3b() {
     let (mut cluster, leader) = cluster();
     cluster.must_put("a", "1");
     let (target, other) = (leader % 3 + 1, (leader + 1) % 3 + 1);
@@ -83,7 +83,7 @@ fn while_a_transfer_runs_nothing_is_proposed_and_it_ends_after_an_election_timeo
 }
 
 #[test]
-fn only_a_leader_hands_over_and_only_to_a_member() {
+fn only_a_leader_hands_over_and_only_to_a_member_3b() {
     let (mut cluster, leader) = cluster();
     let follower = leader % 3 + 1;
     let asked = cluster.admin(cluster.header(follower), transfer_to(cluster.header(follower).peer));

@@ -166,6 +166,9 @@ pub trait Driver {
     /// The scheduler.
     fn scheduler(&self) -> &SimScheduler;
 
+    /// Milliseconds since the beginning, as the scheduler counts them.
+    fn now_ms(&self) -> u64;
+
     /// Asks one store to read a key.
     ///
     /// # Errors

@@ -5,6 +5,8 @@
 //! stores have crashed once more, and everything must come to rest within a bound. In the end every client reads all its keys, deletes
 //! them and reads again; then come the checks of what the test asked for, and of the whole history.
 
+use scheduler::state::OperatorKind;
+
 use super::work::Work;
 use super::{Cluster, ELECTION, Environment, PATIENCE, SETTLING, Setup, Summary, run, run_seed};
 use crate::rng::SeededRng;
@@ -16,8 +18,11 @@ const ITERATIONS: u64 = 3;
 const OPERATIONS: u64 = 100;
 /// Of a thousand messages so many get lost, in tests that lose some.
 const LOSS: u32 = 100;
-/// Ticks that an iteration may take: far more than any takes whose stores go on serving.
-const ITERATION_LIMIT: u64 = 120 * ELECTION;
+/// Ticks after which the faults of an iteration end although clients are still at work: nobody can promise to serve for as long as faults
+/// go on, and a seed may be unlucky.
+const FAULT_LIMIT: u64 = 40 * ELECTION;
+/// Ticks that an iteration may take.
+const ITERATION_LIMIT: u64 = FAULT_LIMIT + SETTLING;
 
 /// What a generic test is made of.
 #[derive(Clone, Copy, Debug)]
@@ -34,12 +39,22 @@ pub struct Chaos {
     pub log_limit: Option<u64>,
     /// Regions are small, so that writes split them.
     pub split: bool,
+    /// Members of regions come and go.
+    pub conf_change: bool,
 }
 
 impl Chaos {
     /// So many clients, and nothing goes wrong.
     pub const fn none(clients: u64) -> Self {
-        Self { clients, unreliable: false, crash: false, partitions: false, log_limit: None, split: false }
+        Self {
+            clients,
+            unreliable: false,
+            crash: false,
+            partitions: false,
+            log_limit: None,
+            split: false,
+            conf_change: false,
+        }
     }
 
     /// Messages get lost, too.
@@ -67,8 +82,13 @@ impl Chaos {
         Self { split: true, ..self }
     }
 
+    /// Members of regions come and go, too.
+    pub const fn conf_change(self) -> Self {
+        Self { conf_change: true, ..self }
+    }
+
     fn is_calm(self) -> bool {
-        !(self.unreliable || self.crash || self.partitions || self.split)
+        !(self.unreliable || self.crash || self.partitions || self.split || self.conf_change)
     }
 
     fn setup(self) -> Setup {
@@ -100,6 +120,7 @@ struct Generic<'a> {
     passed: u64,
     next_partition: u64,
     next_crash: u64,
+    next_conf_change: u64,
     /// The store that is down, and when it comes back.
     down: Option<(u64, u64)>,
     /// The store that misses this whole iteration.
@@ -113,13 +134,25 @@ impl<'a> Generic<'a> {
         let pause = if chaos.is_calm() { 1 } else { chaos.clients };
         let resting = (1..=chaos.clients).map(|id| Work::new(id, rng.fork("client"), pause)).collect();
         let (passed, next_partition, next_crash) = (0, 0, 0);
-        Self { cluster, chaos, rng, resting, at_work: 0, passed, next_partition, next_crash, down: None, away: None }
+        Self {
+            cluster,
+            chaos,
+            rng,
+            resting,
+            at_work: 0,
+            passed,
+            next_partition,
+            next_crash,
+            next_conf_change: 0,
+            down: None,
+            away: None,
+        }
     }
 
     fn run(mut self) {
         self.cluster.leader("");
         for _ in 0..ITERATIONS {
-            let snapshots = self.cluster.snapshots();
+            let (snapshots, changes) = (self.cluster.snapshots(), self.conf_changes());
             self.work_under_faults();
             self.leave_behind();
             if self.chaos.crash {
@@ -130,6 +163,7 @@ impl<'a> Generic<'a> {
             self.cluster.leader("");
             self.cluster.settle();
             self.check_snapshots(snapshots);
+            self.check_conf_changes(changes);
         }
         let written = self.resting.iter().map(Work::keys_held).sum();
         self.verify();
@@ -162,21 +196,59 @@ impl<'a> Generic<'a> {
     fn work_under_faults(&mut self) {
         let operations = OPERATIONS.div_ceil(self.chaos.clients);
         (self.passed, self.next_partition, self.next_crash) = (0, 6, self.rng.within(5..=20));
+        self.next_conf_change = 8;
         if self.chaos.unreliable {
             self.cluster.lose_messages(LOSS);
         }
         self.send_away();
         self.send_to_work(|work| work.begin_round(operations));
         while self.at_work > 0 {
-            self.strike();
-            self.tick("clients do not get their operations done under faults");
+            match self.passed {
+                FAULT_LIMIT => self.end_faults(),
+                passed if passed < FAULT_LIMIT => self.strike(),
+                _ => {}
+            }
+            self.tick("clients do not get their operations done");
         }
         self.down = None;
     }
 
+    /// Somebody wants a region to have a peer more, or one less.
+    fn change_members(&mut self) {
+        let (regions, stores) = (self.cluster.known_regions(), self.cluster.stores());
+        let (Some(region), Some(store)) = (self.rng.pick(&regions), self.rng.pick(&stores).copied()) else { return };
+        if self.cluster.is_ordered(region.id) {
+            return;
+        }
+        // Where stores go missing, a region keeps enough members to go on without one.
+        let fewest = if self.chaos.crash || self.chaos.partitions { 3 } else { 1 };
+        let is_member = region.peers.iter().any(|peer| peer.store_id == store);
+        let kind = match is_member {
+            true if region.peers.len() > fewest => OperatorKind::RemovePeer { store_id: store },
+            true => return,
+            false => OperatorKind::AddPeer { store_id: store, learner: false },
+        };
+        self.cluster.order(region.id, kind);
+    }
+
+    /// How often the members of the regions have changed.
+    fn conf_changes(&self) -> u64 {
+        let epochs = self.cluster.known_regions().into_iter().filter_map(|region| region.region_epoch);
+        epochs.map(|epoch| epoch.conf_ver - 1).sum()
+    }
+
+    fn check_conf_changes(&mut self, before: u64) {
+        let changes = self.conf_changes();
+        if self.chaos.conf_change && changes < before + 2 {
+            let details = format!("members changed {} times while clients were at work", changes - before);
+            self.cluster.fail(FailureKind::Stuck, "L-CONF", details);
+        }
+    }
+
     /// With logs that are compacted: one store misses the iteration.
     fn send_away(&mut self) {
-        if self.chaos.log_limit.is_none() {
+        // Where members come and go, those that come need snapshots.
+        if self.chaos.log_limit.is_none() || self.chaos.conf_change {
             return;
         }
         let leader = self.cluster.leader("");
@@ -206,6 +278,11 @@ impl<'a> Generic<'a> {
         }
     }
 
+    fn end_faults(&mut self) {
+        self.cluster.heal();
+        (self.down, self.away) = (None, None);
+    }
+
     /// Lets go wrong what is due.
     fn strike(&mut self) {
         if self.chaos.partitions && self.passed >= self.next_partition {
@@ -213,6 +290,10 @@ impl<'a> Generic<'a> {
             let side: Vec<u64> = stores.into_iter().filter(|_| self.rng.chance(500)).collect();
             self.cluster.partition(&side);
             self.next_partition = self.passed + self.rng.within(10..=14);
+        }
+        if self.chaos.conf_change && self.passed >= self.next_conf_change {
+            self.change_members();
+            self.next_conf_change = self.passed + self.rng.within(0..=4);
         }
         if !self.chaos.crash {
             return;

@@ -147,6 +147,7 @@ impl Setup {
             split,
             split_wait_ticks: 20,
             read_wait_ticks: 10,
+            max_leader_missing_ticks: 40,
             seed,
             ..Config::default()
         };

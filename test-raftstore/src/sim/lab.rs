@@ -174,6 +174,10 @@ impl Driver for Simulation {
         &self.scheduler
     }
 
+    fn now_ms(&self) -> u64 {
+        self.clock.now().as_micros() / 1000
+    }
+
     fn read_at(&mut self, store: u64, header: RequestHeader, key: Bytes) -> Step<Pending<Option<Bytes>>> {
         let (pending, callback) = Pending::new();
         let callback = Box::new(move |result: raftstore::Result<raftstore::RegionSnapshot<super::StoreSnapshot>>| {

@@ -1,4 +1,4 @@
-//! Project 3B: regions that are split.
+//! Project 3B: leaders that are moved, members that come and go, regions that are split.
 
 use bytes::Bytes;
 use raftstore::Error;
@@ -123,4 +123,157 @@ fn split_under_way_3b() {
         let bounds: Vec<Bytes> = cluster.known_regions().into_iter().map(|region| region.start_key).collect();
         assert_eq!(bounds.len(), 4, "{bounds:?}");
     });
+}
+
+#[test]
+fn transfer_leader_3b() {
+    run("transfer_leader_3b", &Setup::new(5), |cluster| {
+        cluster.put("k0", "v");
+        for store in cluster.stores() {
+            cluster.transfer_leader("k0", store);
+            cluster.put(&format!("k{store}"), "v");
+            cluster.must_get("k0", "v");
+        }
+        // A transfer to a store that cannot be reached is given up, and the region goes on.
+        let away = cluster.leader("k0") % 5 + 1;
+        cluster.isolate(away);
+        cluster.ask_transfer("k0", away);
+        cluster.put("k6", "v");
+        cluster.reconnect();
+        cluster.transfer_leader("k0", away);
+        cluster.must_get("k6", "v");
+    });
+}
+
+#[test]
+fn basic_conf_change_3b() {
+    run("basic_conf_change_3b", &Setup::new(5), |cluster| {
+        cluster.put("k0", "v0");
+        for store in [5, 4, 3, 2] {
+            cluster.remove_peer("k0", store);
+        }
+        cluster.expect_eq("members", cluster.members("k0"), vec![1]);
+        cluster.put("k1", "v1");
+        for store in [2, 3, 4, 5] {
+            cluster.expect_eq("data of a store that is no member", cluster.stored(store, "k0"), None);
+            cluster.expect_eq("data of a store that is no member", cluster.stored(store, "k1"), None);
+        }
+
+        // A new member gets what was there before it, and what comes.
+        cluster.add_peer("k0", 2);
+        cluster.wait_stored(2, "k1", Some("v1"));
+        cluster.put("k2", "v2");
+        cluster.wait_stored(2, "k2", Some("v2"));
+        let epoch = cluster.region("k0").region_epoch.unwrap_or_default();
+        assert!(epoch.conf_ver > 5, "{epoch:?}");
+
+        // A member that goes leaves nothing behind.
+        cluster.add_peer("k0", 3);
+        cluster.remove_peer("k0", 2);
+        cluster.put("k3", "v3");
+        holds(cluster, 3, &[("k0", Some("v0")), ("k1", Some("v1")), ("k2", Some("v2")), ("k3", Some("v3"))]);
+        holds(cluster, 2, &[("k0", None), ("k1", None), ("k2", None), ("k3", None)]);
+
+        // The same store again and again, each time with another peer.
+        let mut last = 0;
+        for round in 0..3 {
+            cluster.add_peer("k0", 2);
+            let peer = cluster.region("k0").peers.into_iter().find(|peer| peer.store_id == 2).unwrap_or_default();
+            assert!(peer.id > last, "peer {} comes after {last}", peer.id);
+            last = peer.id;
+            cluster.put("k4", &format!("round {round}"));
+            cluster.wait_stored(2, "k4", Some(&format!("round {round}")));
+            if round < 2 {
+                cluster.remove_peer("k0", 2);
+                holds(cluster, 2, &[("k0", None), ("k4", None)]);
+            }
+        }
+        cluster.remove_peer("k0", 3);
+        cluster.put("k5", "v5");
+        holds(cluster, 2, &[("k0", Some("v0")), ("k3", Some("v3")), ("k4", Some("round 2")), ("k5", Some("v5"))]);
+        holds(cluster, 3, &[("k0", None), ("k5", None)]);
+        cluster.expect_eq("members", cluster.members("k0"), vec![1, 2]);
+    });
+}
+
+fn holds(cluster: &mut Cluster, store: u64, pairs: &[(&str, Option<&str>)]) {
+    for (key, value) in pairs {
+        cluster.wait_stored(store, key, *value);
+    }
+}
+
+#[test]
+fn conf_change_remove_leader_3b() {
+    run("conf_change_remove_leader_3b", &Setup::new(5), |cluster| {
+        cluster.put("k0", "v0");
+        cluster.transfer_leader("k0", 1);
+        cluster.remove_peer("k0", 1);
+        cluster.put("k1", "v1");
+        cluster.expect_eq("data of the leader that went", cluster.stored(1, "k0"), None);
+        cluster.add_peer("k0", 1);
+        cluster.transfer_leader("k0", 1);
+        cluster.put("k2", "v2");
+        cluster.wait_stored(1, "k2", Some("v2"));
+
+        // Of two members the leader goes, while the network loses what it can: the other one must not wait for the votes of both.
+        for store in [2, 3, 4] {
+            cluster.remove_peer("k0", store);
+        }
+        cluster.expect_eq("members", cluster.members("k0"), vec![1, 5]);
+        cluster.lose_messages(200);
+        let leader = cluster.leader("k0");
+        cluster.remove_peer("k0", leader);
+        cluster.heal();
+        cluster.put("k3", "v3");
+        let last = cluster.leader("k0");
+        cluster.expect_eq("members", cluster.members("k0"), vec![last]);
+        cluster.add_peer("k0", leader);
+        cluster.put("k4", "v4");
+        cluster.wait_stored(leader, "k4", Some("v4"));
+        cluster.expect_eq("data of a store that went long ago", cluster.stored(3, "k0"), None);
+    });
+}
+
+#[test]
+fn conf_change_recover_3b() {
+    generic("conf_change_recover_3b", Chaos::none(1).crash().conf_change());
+}
+
+#[test]
+fn conf_change_recover_many_clients_3b() {
+    generic("conf_change_recover_many_clients_3b", Chaos::none(20).crash().conf_change());
+}
+
+#[test]
+fn conf_change_unreliable_3b() {
+    generic("conf_change_unreliable_3b", Chaos::none(5).unreliable().conf_change());
+}
+
+#[test]
+fn conf_change_unreliable_recover_3b() {
+    generic("conf_change_unreliable_recover_3b", Chaos::none(5).unreliable().crash().conf_change());
+}
+
+#[test]
+fn conf_change_snapshot_unreliable_recover_3b() {
+    let chaos = Chaos::none(5).unreliable().crash().log_limit(20).conf_change();
+    generic("conf_change_snapshot_unreliable_recover_3b", chaos);
+}
+
+#[test]
+fn conf_change_snapshot_unreliable_recover_concurrent_partition_3b() {
+    let chaos = Chaos::none(5).unreliable().crash().partitions().log_limit(20).conf_change();
+    generic("conf_change_snapshot_unreliable_recover_concurrent_partition_3b", chaos);
+}
+
+#[test]
+fn split_conf_change_snapshot_unreliable_recover_3b() {
+    let chaos = Chaos::none(5).unreliable().crash().log_limit(20).conf_change().split();
+    generic("split_conf_change_snapshot_unreliable_recover_3b", chaos);
+}
+
+#[test]
+fn split_conf_change_snapshot_unreliable_recover_concurrent_partition_3b() {
+    let chaos = Chaos::none(5).unreliable().crash().partitions().log_limit(20).conf_change().split();
+    generic("split_conf_change_snapshot_unreliable_recover_concurrent_partition_3b", chaos);
 }

@@ -28,6 +28,7 @@ use proto::metapb::Region;
 use proto::pdpb::{RegionHeartbeatRequest, StoreStats};
 use proto::raft_cmdpb::{AdminRequest, AdminResponse, Request, Response};
 use proto::raft_serverpb::{RaftApplyState, RegionLocalState, StoreIdent};
+use raftstore::orders::command_of;
 use raftstore::peer::PeerStatus;
 use raftstore::snapshot::{MemDir, SnapshotStore};
 use raftstore::store::{Layout, bootstrap};
@@ -76,40 +77,49 @@ impl<E: Engine> Shared<E> {
     }
 }
 
-/// A scheduler that hears at once.
-struct NearScheduler(Arc<SimScheduler>);
+/// A scheduler that hears at once, and whose orders are there at once.
+struct NearScheduler<E: Engine> {
+    scheduler: Arc<SimScheduler>,
+    routers: Routers<E>,
+    began: Instant,
+}
 
-impl NearScheduler {
+impl<E: Engine> NearScheduler<E> {
     fn pass_on(&self) {
-        for mail in self.0.take_mail() {
-            // Nobody orders changes of members here, so no answer holds an order.
-            let _ = self.0.deliver(mail, 0);
+        for mail in self.scheduler.take_mail() {
+            let answer = self.scheduler.deliver(mail, self.began.elapsed().as_millis() as u64);
+            let Some((header, request)) = answer.and_then(command_of) else { continue };
+            let router = lock(&self.routers).get(&header.peer.store_id).cloned();
+            if let Some(router) = router {
+                // What is not done is ordered again with the next report.
+                router.admin(AdminCommand { header, request, callback: Box::new(drop) });
+            }
         }
     }
 }
 
-impl SchedulerLink for NearScheduler {
+impl<E: Engine> SchedulerLink for NearScheduler<E> {
     fn region_heartbeat(&self, heartbeat: RegionHeartbeatRequest) {
-        self.0.region_heartbeat(heartbeat);
+        self.scheduler.region_heartbeat(heartbeat);
         self.pass_on();
     }
 
     fn store_heartbeat(&self, stats: StoreStats) {
-        self.0.store_heartbeat(stats);
+        self.scheduler.store_heartbeat(stats);
     }
 
     fn ask_split(&self, region: Region, new_regions: u32, callback: SplitIdsCallback) {
-        self.0.ask_split(region, new_regions, callback);
+        self.scheduler.ask_split(region, new_regions, callback);
         self.pass_on();
     }
 
     fn ask_region(&self, region_id: u64, callback: RegionCallback) {
-        self.0.ask_region(region_id, callback);
+        self.scheduler.ask_region(region_id, callback);
         self.pass_on();
     }
 
     fn report_split(&self, parts: Vec<Region>) {
-        self.0.report_split(parts);
+        self.scheduler.report_split(parts);
         self.pass_on();
     }
 }
@@ -201,7 +211,11 @@ impl<E: LabEngine> ThreadCluster<E> {
             Some(engines) => engines.clone(),
             None => store.engines.insert(open::<E>(&store.folder)?).clone(),
         };
-        let scheduler = Arc::new(NearScheduler(self.shared.scheduler.clone()));
+        let scheduler = Arc::new(NearScheduler {
+            scheduler: self.shared.scheduler.clone(),
+            routers: self.shared.routers.clone(),
+            began: self.shared.began,
+        });
         let (config, snapshots, wire) = (self.config.clone(), store.snapshots.clone(), self.network.wire());
         let parts = raftstore::build(config, self.layout, engines, snapshots, wire, scheduler, &logger)?;
         lock(self.network.routers()).insert(id, parts.router.clone());
@@ -394,6 +408,10 @@ impl<E: LabEngine> Driver for ThreadCluster<E> {
 
     fn scheduler(&self) -> &SimScheduler {
         &self.shared.scheduler
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.shared.now().as_micros() / 1000
     }
 
     fn read_at(&mut self, store: u64, header: RequestHeader, key: Bytes) -> Step<Pending<Option<Bytes>>> {
