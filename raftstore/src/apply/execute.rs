@@ -21,6 +21,14 @@ impl<E: Engine> ApplyWorker<E> {
     ///
     /// The outer error is fatal; the inner one is the outcome of the entry, the same on all replicas: it has changed nothing.
     pub(super) fn execute(&mut self, region: &mut ApplyRegion, entry: &Entry) -> Result<Result<Outcome>> {
+        assert!(
+            region.removed_by.is_none(),
+            "invariant S-APPLY-STOP: region {} peer {}: entry {} to apply behind its own removal at {:?}",
+            region.region.id,
+            region.peer.id,
+            entry.index,
+            region.removed_by
+        );
         region.term = Some(entry.term);
         if entry.data.is_empty() {
             return Ok(Ok(Outcome::Written(Vec::new()))); // a new leader's own entry
