@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use proto::raft_serverpb::PeerState;
 
-use super::driver::{Broken, Event, Simulation};
+use super::driver::{Broken, Simulation};
+use super::event::Event;
 use super::finish::Stage;
 use super::members::MemberCounters;
 use super::snapshots::SnapshotCounters;

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proto::metapb::Region;
-use proto::pdpb::RegionHeartbeatResponse;
-use proto::raft_serverpb::RaftMessage;
 use raftstore::Config;
 use raftstore::store::Layout;
 use slog::{Discard, Logger, o};
 use test_raft::panics::capture;
 
-use super::client::{Client, Reply, Workload};
+use super::client::{Client, Workload};
+use super::event::{Event, Queued};
 use super::external::{External, Externals, Gate};
 use super::finish::{HEALTHY_WORK, Stage};
 use super::members::{Graveyard, MEMBER_INTERVAL, MemberCounters};
@@ -22,11 +21,11 @@ use super::region_check::RegionRecords;
 use super::snapshots::SnapshotCounters;
 use super::state_check::AppliedStates;
 use super::store::{SimStore, Stores};
-use super::world::{Answers, CallId, SchedulerMail, SimScheduler};
+use super::world::{Answers, CallId, SimScheduler};
 use crate::clock::{VirtualClock, VirtualTime};
 use crate::events::EventQueue;
-use crate::faults::{Fault, FaultMix, FaultPlan};
-use crate::history::{History, OperationId};
+use crate::faults::{FaultMix, FaultPlan};
+use crate::history::History;
 use crate::invariants::{Invariants, Violation};
 use crate::network::{LinkQuality, Network, NetworkCounters};
 use crate::rng::SeededRng;
@@ -36,105 +35,6 @@ use crate::view::ClusterView;
 
 /// More steps than any run of reasonable length takes.
 const STEP_LIMIT: u64 = 5_000_000;
-
-/// What can happen. Events for a store carry its incarnation: those for an earlier life are void.
-pub(super) enum Event {
-    Tick {
-        store: u64,
-        incarnation: u64,
-    },
-    Poll {
-        store: u64,
-        incarnation: u64,
-    },
-    Persist {
-        store: u64,
-        incarnation: u64,
-    },
-    Apply {
-        store: u64,
-        incarnation: u64,
-    },
-    Work {
-        store: u64,
-        incarnation: u64,
-    },
-    Deliver {
-        from: u64,
-        to: u64,
-        message: Box<RaftMessage>,
-    },
-    /// The last piece of a snapshot reaches its receiver.
-    SnapshotArrives {
-        from: u64,
-        incarnation: u64,
-        to: u64,
-        message: Box<RaftMessage>,
-    },
-    /// The sender of a snapshot hears how it went.
-    SnapshotStatus {
-        store: u64,
-        incarnation: u64,
-        region: u64,
-        to_peer: u64,
-        ok: bool,
-    },
-    ClientNext {
-        client: u64,
-    },
-    ClientCall {
-        client: u64,
-        operation: OperationId,
-    },
-    Arrive {
-        call: CallId,
-        store: u64,
-        region: Box<Region>,
-    },
-    Reply {
-        call: CallId,
-        store: u64,
-        reply: Reply,
-    },
-    Deadline {
-        client: u64,
-        operation: OperationId,
-    },
-    /// A store's mail reaches the scheduler.
-    Mail {
-        store: u64,
-        mail: SchedulerMail,
-    },
-    /// Somebody wants a region split.
-    Operator,
-    /// Somebody wants other members, or another leader.
-    MemberWish,
-    /// The scheduler's answer to a heartbeat reaches the store.
-    Order {
-        store: u64,
-        answer: Box<RegionHeartbeatResponse>,
-    },
-    /// A fault of the plan, and its number there.
-    Fault {
-        number: u64,
-        fault: Fault,
-    },
-    Restart {
-        store: u64,
-        incarnation: u64,
-    },
-    Die {
-        store: u64,
-        incarnation: u64,
-    },
-    Heal,
-    Progress,
-}
-
-pub(super) struct Queued {
-    pub cause: EventId,
-    pub event: Event,
-}
 
 /// Why a run ends early.
 #[derive(Clone, Debug)]

@@ -8,7 +8,8 @@ use proto::metapb::Region;
 use storage::Engine;
 
 use super::client::{Client, Errand};
-use super::driver::{Broken, Event, Simulation};
+use super::driver::{Broken, Simulation};
+use super::event::Event;
 use super::operator::OPERATOR;
 use super::region_check::check_cover;
 use super::state_check::digest;

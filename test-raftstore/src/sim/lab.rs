@@ -15,7 +15,8 @@ use test_raft::panics::capture;
 
 use super::client::Client;
 use super::disk::pairs;
-use super::driver::{Broken, Event, Simulation};
+use super::driver::{Broken, Simulation};
+use super::event::Event;
 use super::finish::Stage;
 use super::options::NOMINAL_TICK;
 use super::store::SimStore;

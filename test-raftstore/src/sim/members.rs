@@ -20,7 +20,8 @@ use scheduler::state::OperatorKind;
 use storage::{Cf, Reader};
 
 use super::disk::SimDisk;
-use super::driver::{Broken, Event, Simulation};
+use super::driver::{Broken, Simulation};
+use super::event::Event;
 use super::external::External;
 use super::finish::Stage;
 use super::operator::OPERATOR;

@@ -16,7 +16,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `driver.rs` | the event loop |
+//! | `driver.rs`, `event.rs` | the event loop, and what can happen in it |
 //! | `stages.rs` | ticks, polls, persisting, applying, delivery, and what follows from each |
 //! | `snapshots.rs` | the files of snapshots on their way |
 //! | `breakage.rs` | crashes, restarts, faults |
@@ -37,6 +37,7 @@ pub mod campaign;
 pub(crate) mod client;
 pub mod disk;
 mod driver;
+mod event;
 pub mod external;
 mod finish;
 pub mod lab;

@@ -6,7 +6,8 @@ use proto::raft_cmdpb::{AdminCmdType, AdminRequest, BatchSplitRequest, SplitRequ
 use raftstore::AdminCommand;
 use raftstore::split::bound_for_raw;
 
-use super::driver::{Broken, Event, Simulation};
+use super::driver::{Broken, Simulation};
+use super::event::Event;
 use super::external::External;
 use super::finish::Stage;
 use super::traffic::header;

@@ -8,7 +8,8 @@ use proto::raft_serverpb::RaftMessage;
 use raftstore::metrics::Metrics;
 use raftstore::snapshot::{SnapshotDir, SnapshotId, decode_data};
 
-use super::driver::{Broken, Event, Simulation};
+use super::driver::{Broken, Simulation};
+use super::event::Event;
 use super::finish::Stage;
 use crate::network::Fate;
 use crate::trace::Field;
@@ -114,7 +115,7 @@ impl Simulation {
                 for _ in arrivals {
                     let at = self.clock.now() + self.rng.within(500..=200_000);
                     let event = Event::SnapshotArrives { from, incarnation, to, message: Box::new(message.clone()) };
-                    self.queue.push(at, super::driver::Queued { cause, event });
+                    self.queue.push(at, super::event::Queued { cause, event });
                 }
             }
         }

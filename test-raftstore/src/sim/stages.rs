@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use proto::eraftpb::MessageType;
 use proto::raft_serverpb::RaftMessage;
 
-use super::driver::{Broken, Event, Simulation};
+use super::driver::{Broken, Simulation};
+use super::event::Event;
 use super::meta_check::check_restoring;
 use super::options::HarnessLie;
 use super::store::{Running, Stores};
@@ -231,7 +232,7 @@ impl Simulation {
                 let cause = self.trace.record(self.current, "send", from, key.region, fields);
                 for at in arrivals {
                     let event = Event::Deliver { from, to, message: Box::new(message.clone()) };
-                    self.queue.push(at, super::driver::Queued { cause, event });
+                    self.queue.push(at, super::event::Queued { cause, event });
                 }
             }
         }
@@ -247,7 +248,7 @@ impl Simulation {
         if let Fate::Arrives(arrivals) = self.network.send(self.clock.now(), from, to) {
             for at in arrivals {
                 let event = Event::Deliver { from, to, message: Box::new(message.clone()) };
-                self.queue.push(at, super::driver::Queued { cause, event });
+                self.queue.push(at, super::event::Queued { cause, event });
             }
         }
     }

@@ -4,7 +4,8 @@ use proto::metapb::{Peer, Region};
 use raftstore::{ReadCommand, RequestHeader, WriteCommand};
 
 use super::client::{Current, Reply, covers, read, read_from, write_request, written};
-use super::driver::{Broken, Event, Simulation};
+use super::driver::{Broken, Simulation};
+use super::event::Event;
 use super::external::External;
 use super::finish::Stage;
 use super::options::{HarnessLie, NOMINAL_TICK};
