@@ -6,6 +6,7 @@
 //! | `availability` | the loss of a leader, an orderly stop, a scheduler that is away |
 //! | `crash` | rounds of SIGKILL under load: nothing acknowledged is lost, and the stores agree |
 //! | `snapshots` | a store that was away too long, or is killed while it catches up |
+//! | `members` | leaders are handed over, peers are removed and added under an official client |
 //! | `splits` | regions are split under an official client that goes on |
 //! | `stopped_folder` | what `tinykv-ctl raft` shows of a store that is stopped |
 //! | `bad_input` | wrong requests and garbage on the ports |
@@ -19,6 +20,7 @@ mod bad_input;
 mod bad_start;
 mod cluster;
 mod crash;
+mod members;
 mod official_client;
 mod snapshots;
 mod splits;

@@ -12,7 +12,7 @@ use crate::cluster::{Cluster, Options, START_BOUND};
 
 const SPLIT_BOUND: Duration = Duration::from_secs(30);
 
-fn ctl(cluster: &Cluster, arguments: &[&str]) -> Output {
+pub(crate) fn ctl(cluster: &Cluster, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tinykv-ctl"))
         .args(["--scheduler", cluster.scheduler_addr()])
         .args(arguments)
@@ -21,7 +21,7 @@ fn ctl(cluster: &Cluster, arguments: &[&str]) -> Output {
 }
 
 /// Standard output of a command of the tool that must succeed.
-fn run(cluster: &Cluster, arguments: &[&str]) -> String {
+pub(crate) fn run(cluster: &Cluster, arguments: &[&str]) -> String {
     let output = ctl(cluster, arguments);
     assert!(output.status.success(), "{arguments:?}: {output:?}");
     String::from_utf8(output.stdout).expect("the tool prints text")
