@@ -6,16 +6,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use client::{RegionHeartbeatSender, SchedulerClient};
-use proto::raft_cmdpb::AdminResponse;
+use proto::raft_cmdpb::{AdminRequest, AdminResponse};
 use proto::{metapb, pdpb};
 use raftstore::orders::command_of;
-use raftstore::{AdminCommand, Router};
+use raftstore::{AdminCommand, RequestHeader, Router};
 use slog::{Logger, debug, info};
 use storage::Engine;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::SystemClock;
@@ -47,19 +48,41 @@ impl Drop for LinkTask {
 /// What the scheduler wants done with regions, in its answers to their leaders' reports.
 pub(super) struct Orders(mpsc::Receiver<pdpb::RegionHeartbeatResponse>);
 
-/// Hands the orders to the regions, as commands like those of anybody else. They are repeated until they are done, so an answer matters only
-/// to people who look for the reason why something is not done.
+/// Hands the orders to the regions, as commands like those of anybody else.
 async fn follow<E: Engine>(mut orders: Orders, router: Router<E>, log: Logger) {
     while let Some(answer) = orders.0.recv().await {
-        let Some((header, request)) = command_of(answer) else { continue };
-        let (log, region_id, what) = (log.clone(), header.region_id, request.cmd_type().as_str_name());
-        let callback = Box::new(move |result: raftstore::Result<AdminResponse>| match result {
-            Ok(_) => info!(log, "did what the scheduler ordered"; "region" => region_id, "what" => what),
-            Err(error) => {
-                info!(log, "did not do what the scheduler ordered"; "region" => region_id, "what" => what, "why" => %error);
-            }
+        if let Some((header, request)) = command_of(answer) {
+            tokio::spawn(carry_out(header, request, router.clone(), log.clone()));
+        }
+    }
+}
+
+/// Tries of one order, and the pause between them. After that it has to be given again, with the next report of the region.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A region that is busy, such as one whose leader has just been elected, is asked again soon: the next report may be a minute away.
+/// The epoch in the order sees to it that nothing is done twice.
+async fn carry_out<E: Engine>(header: RequestHeader, request: AdminRequest, router: Router<E>, log: Logger) {
+    let (region_id, what) = (header.region_id, request.cmd_type().as_str_name());
+    for _ in 0..TRIES {
+        let (answer, outcome) = oneshot::channel();
+        let callback = Box::new(move |result: raftstore::Result<AdminResponse>| {
+            // Nobody waits any more when the store stops.
+            let _ = answer.send(result);
         });
-        router.admin(AdminCommand { header, request, callback });
+        router.admin(AdminCommand { header: header.clone(), request: request.clone(), callback });
+        match outcome.await {
+            Ok(Ok(_)) => return info!(log, "did what the scheduler ordered"; "region" => region_id, "what" => what),
+            Ok(Err(error)) => {
+                info!(log, "did not do what the scheduler ordered"; "region" => region_id, "what" => what, "why" => %error);
+                if !matches!(error, raftstore::Error::ServerIsBusy { .. }) {
+                    return;
+                }
+            }
+            Err(_) => return,
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
