@@ -8,7 +8,7 @@ use crate::report::{Goal, Report};
 /// Seeds of the campaign that is timed.
 const SEEDS: &str = "0..100";
 /// The graded tests of raftstore.
-const PROJECTS: [&str; 3] = ["2b", "2c-raftstore", "3b"];
+const PROJECTS: [&str; 3] = ["2b", "2c", "3b"];
 
 /// Measures both.
 pub fn run(report: &mut Report) {
