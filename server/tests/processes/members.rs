@@ -7,7 +7,7 @@ use std::time::Duration;
 use proto::metapb::{Peer, Region};
 
 use crate::cluster::wait::wait_until;
-use crate::cluster::{Cluster, Options};
+use crate::cluster::{Cluster, Options, START_BOUND};
 use crate::splits::{ctl, run};
 
 const BOUND: Duration = Duration::from_secs(30);
@@ -84,7 +84,9 @@ async fn peers_come_and_go_and_leaders_are_handed_over_while_the_official_client
     for store in 0..cluster.len() {
         cluster.start_store(store);
     }
-    cluster.raw_client().await.put(key(0), b"after".to_vec()).await.expect("put");
+    cluster.wait_serving(START_BOUND).await;
+    let client = cluster.raw_client().await;
+    client.put(key(0), b"after".to_vec()).await.expect("put");
     for number in 1..100 {
         let value = client.get(key(number)).await.expect("get").expect("the key is there");
         assert!(value == b"during" || value == b"before", "key {number}");
