@@ -176,12 +176,14 @@ pub enum DurableEntry {
     Compacted,
     /// An entry of this term.
     Term(u64),
+    /// The peer has applied its own removal and is gone: it votes for nobody any more.
+    Buried,
 }
 
 /// Looks at disks, also at those of stores that are down.
 pub trait DiskProbe {
-    /// What `store` durably holds at `index` of the log of `region`.
-    fn durable_entry(&self, store: u64, region: u64, index: u64) -> DurableEntry;
+    /// What `peer` durably holds on `store` at `index` of the log of `region`.
+    fn durable_entry(&self, store: u64, region: u64, peer: u64, index: u64) -> DurableEntry;
 }
 
 /// What an invariant wants to know of a raft message that is handed to the network.

@@ -4,6 +4,7 @@
 //! 2: bad usage.
 
 use std::fs;
+use std::num::NonZero;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use test_raftstore::faults::FaultMix;
-use test_raftstore::sim::campaign::{Totals, run_seed};
+use test_raftstore::sim::campaign::{Totals, run_seeds};
 use test_raftstore::sim::disk::DiskLie;
 use test_raftstore::sim::external::Externals;
 use test_raftstore::sim::shrink::shrink;
@@ -37,6 +38,9 @@ struct Arguments {
     /// Of all that comes from outside only this takes place: a list such as fault:3,wish:1,operation:2.17
     #[arg(long)]
     only: Option<Externals>,
+    /// Seeds that run at a time; as many as there are cores if left out.
+    #[arg(long)]
+    threads: Option<NonZero<usize>>,
     /// How many stores; drawn from the seed if left out.
     #[arg(long)]
     stores: Option<u64>,
@@ -86,8 +90,12 @@ fn main() -> ExitCode {
     match (arguments.replay, arguments.shrink) {
         (Some(seed), _) => replay(seed, &options, arguments.trace),
         (None, Some(seed)) => shrink_seed(seed, &options),
-        (None, None) => campaign(arguments.seeds, &options),
+        (None, None) => campaign(arguments.seeds, arguments.threads.map_or_else(all_cores, NonZero::get), &options),
     }
+}
+
+fn all_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// Runs that a failing seed is worth.
@@ -126,27 +134,23 @@ fn tell(options: &mut Options, lie: Lie) {
     }
 }
 
-fn campaign(seeds: Range<u64>, options: &Options) -> ExitCode {
+fn campaign(seeds: Range<u64>, threads: usize, options: &Options) -> ExitCode {
+    println!("seeds {}..{} on {threads} threads", seeds.start, seeds.end);
     let started = Instant::now();
+    let mut reported = started;
     let mut totals = Totals::default();
-    let mut reported = Instant::now();
-    println!("seeds {}..{}", seeds.start, seeds.end);
-    for seed in seeds {
-        match run_seed(seed, options, &default_folder()) {
-            Ok(report) => totals.add(&report),
-            Err(failure) => {
-                println!("{failure}");
-                print_totals(&totals, started);
-                return ExitCode::FAILURE;
-            }
-        }
+    let outcome = run_seeds(seeds, threads, options, &default_folder(), |report| {
+        totals.add(report);
         if reported.elapsed().as_secs() >= 10 {
             print_totals(&totals, started);
             reported = Instant::now();
         }
+    });
+    if let Err(failure) = &outcome {
+        println!("{failure}");
     }
     print_totals(&totals, started);
-    ExitCode::SUCCESS
+    if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn print_totals(totals: &Totals, started: Instant) {

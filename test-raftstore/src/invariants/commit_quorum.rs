@@ -3,6 +3,10 @@
 //!
 //! The disks are asked, not the peers: an acknowledgement that was sent before the sync shows here at once, long before a
 //! crash makes it a lost write.
+//!
+//! A voter may be gone: it has acknowledged the entry, heard that its own removal in front of it is committed, and applied that
+//! before the leader did. Its log is cleared, but it will never vote for anybody, so it takes nothing from the safety that its acknowledgement
+//! gave: with or without it in the configuration, every majority of those who still vote meets the others that hold the entry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,11 +55,14 @@ fn check_majority(
 ) -> Result<(), String> {
     let held = |voter: &u64| {
         let store = view.store_of(leader.key.region, *voter)?;
-        Some((*voter, disks.durable_entry(store, leader.key.region, leader.commit)))
+        Some((*voter, disks.durable_entry(store, leader.key.region, *voter, leader.commit)))
     };
     let found: Vec<(u64, DurableEntry)> = voters.iter().filter_map(held).collect();
-    let holds =
-        |entry: &DurableEntry| matches!(entry, DurableEntry::Compacted) || *entry == DurableEntry::Term(leader.term);
+    let holds = |entry: &DurableEntry| match entry {
+        DurableEntry::Compacted | DurableEntry::Buried => true,
+        DurableEntry::Term(term) => *term == leader.term,
+        DurableEntry::Missing => false,
+    };
     let count = found.iter().filter(|(_, entry)| holds(entry)).count();
     if voters.is_empty() || count > voters.len() / 2 {
         return Ok(());

@@ -8,7 +8,7 @@ use crate::view::{DurableEntry, EntryId, LogView, PeerRole, Promise};
 struct Disks(Vec<(u64, DurableEntry)>);
 
 impl DiskProbe for Disks {
-    fn durable_entry(&self, store: u64, _region: u64, _index: u64) -> DurableEntry {
+    fn durable_entry(&self, store: u64, _region: u64, _peer: u64, _index: u64) -> DurableEntry {
         self.0.iter().find(|(other, _)| *other == store).map_or(DurableEntry::Missing, |(_, entry)| *entry)
     }
 }
@@ -146,6 +146,14 @@ fn a_commit_needs_a_quorum_of_disks() {
     lab.disks = Disks(vec![(1, DurableEntry::Term(2)), (3, DurableEntry::Term(2))]);
     let joint = PeerView { voters_outgoing: BTreeSet::from([2]), ..leader() };
     assert_eq!(lab.see(joint), Err("R-COMMIT-QUORUM"), "a joint configuration needs both");
+}
+
+#[test]
+fn a_voter_that_acknowledged_and_was_then_removed_takes_nothing_away() {
+    let leader = PeerView { commit: 2, ..peer(1, PeerRole::Leader, 2, &[1, 2]) };
+    let mut lab = Lab::new();
+    lab.disks = Disks(vec![(1, DurableEntry::Term(2)), (3, DurableEntry::Buried)]);
+    assert_eq!(lab.see(leader), Ok(()));
 }
 
 #[test]

@@ -19,8 +19,8 @@ use crate::view::{DiskProbe, DurableEntry, PeerKey, PeerRole, Promise, SentMessa
 struct Disks<'a>(&'a Stores);
 
 impl DiskProbe for Disks<'_> {
-    fn durable_entry(&self, store: u64, region: u64, index: u64) -> DurableEntry {
-        self.0.get(&store).map_or(DurableEntry::Missing, |store| store.durable_entry(region, index))
+    fn durable_entry(&self, store: u64, region: u64, peer: u64, index: u64) -> DurableEntry {
+        self.0.get(&store).map_or(DurableEntry::Missing, |store| store.durable_entry(region, peer, index))
     }
 }
 

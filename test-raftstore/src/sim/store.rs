@@ -190,8 +190,20 @@ impl SimStore {
         }
     }
 
+    /// Whether a power failure would leave the tombstone of this peer, or a later peer in its place.
+    fn is_buried(&self, region: u64, peer: u64) -> bool {
+        let record = self.engines.kv.durable(Cf::Raft, &keys::region_state(region));
+        let Some(state) = record.and_then(|value| RegionLocalState::decode(value).ok()) else { return false };
+        let members = state.region.iter().flat_map(|region| &region.peers);
+        let buried = state.removed_records.iter().any(|removed| removed.id >= peer);
+        buried || members.into_iter().any(|member| member.store_id == self.id && member.id > peer)
+    }
+
     /// What would be found on the raft disk at an index after a power failure.
-    pub fn durable_entry(&self, region: u64, index: u64) -> DurableEntry {
+    pub fn durable_entry(&self, region: u64, peer: u64, index: u64) -> DurableEntry {
+        if self.is_buried(region, peer) {
+            return DurableEntry::Buried;
+        }
         let state = self.engines.kv.durable(Cf::Raft, &keys::apply_state(region));
         let state = state.and_then(|value| RaftApplyState::decode(value).ok()).unwrap_or_default();
         if state.truncated_state.unwrap_or_default().index >= index {
