@@ -121,6 +121,11 @@ impl<S: Storage> Raft<S> {
         self.id
     }
 
+    /// Its settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The current term.
     pub fn term(&self) -> u64 {
         self.term

@@ -40,6 +40,11 @@ impl<S: Storage> Raft<S> {
         self.transfer.map(|transfer| transfer.to)
     }
 
+    /// Ticks since the transfer that runs began.
+    pub fn transfer_elapsed(&self) -> usize {
+        self.transfer.map_or(0, |transfer| transfer.elapsed)
+    }
+
     /// Starts a transfer to a voter. To the one that is the target already: goes on. To another one: that one from now on. To this node
     /// itself: gives up.
     pub(crate) fn transfer_leader(&mut self, to: u64) -> Result<()> {

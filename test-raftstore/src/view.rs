@@ -33,6 +33,8 @@ pub struct EntryId {
     pub term: u64,
     /// A hash of its content; `None` where the content could not be read (it is on its way to the disk and in no cache).
     pub digest: Option<u64>,
+    /// Whether it changes the members. Unknown counts as no.
+    pub changes_members: bool,
 }
 
 impl EntryId {
@@ -111,6 +113,17 @@ impl LogView {
     }
 }
 
+/// A leader that hands over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferView {
+    /// To whom, by peer id.
+    pub to: u64,
+    /// Since how many ticks, by its own count.
+    pub elapsed: u64,
+    /// After how many of them it gives up.
+    pub limit: u64,
+}
+
 /// What one peer believes.
 #[derive(Clone, Debug, Default)]
 pub struct PeerView {
@@ -138,6 +151,12 @@ pub struct PeerView {
     pub last: u64,
     /// Its log.
     pub log: LogView,
+    /// The transfer of its leadership that runs.
+    pub transfer: Option<TransferView>,
+    /// Bytes and keys that its region does not exceed, if it claims to know.
+    pub size_bound: Option<(u64, u64)>,
+    /// How many ticks it has seen in this life.
+    pub ticks: u64,
     /// The voters of the configuration in force, by peer id.
     pub voters: BTreeSet<u64>,
     /// The outgoing voters of a joint configuration.
@@ -220,7 +239,7 @@ mod tests {
     use super::*;
 
     fn entry(term: u64) -> EntryId {
-        EntryId { term, digest: None }
+        EntryId { term, digest: None, changes_members: false }
     }
 
     #[test]

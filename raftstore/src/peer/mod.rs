@@ -140,9 +140,19 @@ impl<E: Engine> Peer<E> {
         &self.peer
     }
 
+    /// Ticks since it was loaded.
+    pub fn ticks(&self) -> u64 {
+        self.ticks.now()
+    }
+
     /// Index of the last entry that the apply worker has reported as applied.
     pub fn applied_index(&self) -> u64 {
         self.applied
+    }
+
+    /// Index and term of the proposals of this peer that are neither handed to the apply worker nor known to be lost.
+    pub fn proposed(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.proposals.iter().map(|proposal| (proposal.index, proposal.term))
     }
 
     fn is_leader(&self) -> bool {

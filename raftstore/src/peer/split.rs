@@ -73,6 +73,11 @@ impl<E: Engine> Peer<E> {
         (self.splits.size.bytes(), self.splits.size.keys())
     }
 
+    /// Bytes and keys that the region does not exceed, if it was walked over in this life.
+    pub fn size_bound(&self) -> Option<(u64, u64)> {
+        self.splits.size.bound()
+    }
+
     pub(super) fn on_growth(&mut self, growth: Growth) {
         self.splits.size.grow(growth);
     }

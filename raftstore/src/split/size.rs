@@ -98,6 +98,12 @@ impl RegionSize {
         (checked + self.since.put_keys).saturating_sub(self.since.deleted_keys)
     }
 
+    /// The upper bounds of bytes and keys; `None` before the first walk.
+    pub fn bound(&self) -> Option<(u64, u64)> {
+        let (bytes, keys) = self.checked?;
+        Some((bytes + self.since.put_bytes, keys + self.since.put_keys))
+    }
+
     /// Is it time to walk over the region? If its size is not known, or it may be over a limit and enough was written since the last
     /// walk for that one not to be repeated.
     pub fn is_check_due(&self, limits: &SplitLimits) -> bool {

@@ -11,6 +11,9 @@
 //! | R-MONO | term, commit, applied and truncated index never go back | Raft, figure 2 |
 //! | R-ORDER | truncated ≤ applied ≤ commit ≤ last | Raft, figure 2 and section 7 |
 //! | R-COMMIT-TERM | a leader commits by counting only entries of its own term | Raft, section 5.4.2, figure 8 |
+//! | R-CONF-ONE | a leader appends no change of members before it has applied the last one | thesis, section 4.1 |
+//! | R-XFER-QUIET | a leader that hands over appends nothing meanwhile | thesis, section 3.10 |
+//! | R-XFER-BOUND | a transfer is over after one election timeout | thesis, section 3.10 |
 //! | R-COMMIT-QUORUM | what a leader commits is on the disks of a quorum | Raft, section 5.3; thesis, section 10.2.1 |
 //!
 //! Each is incremental: it looks at the peers that the step touched and at what changed in their logs, and keeps the
@@ -22,11 +25,13 @@ mod completeness;
 mod election;
 mod log_matching;
 mod monotone;
+mod one_change;
 mod order;
 mod own_term;
 mod state_machine;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod vote;
 
 use std::fmt;
@@ -37,9 +42,11 @@ pub use completeness::LeaderCompleteness;
 pub use election::ElectionSafety;
 pub use log_matching::LogMatching;
 pub use monotone::Monotone;
+pub use one_change::OneChange;
 pub use order::IndexOrder;
 pub use own_term::CommitOwnTerm;
 pub use state_machine::StateMachineSafety;
+pub use transfer::{BoundTransfer, QuietTransfer};
 pub use vote::OneVote;
 
 use crate::view::{ClusterView, DiskProbe, PeerKey, PeerView, SentMessage};
@@ -102,6 +109,9 @@ impl Invariants {
                 Box::new(Monotone::default()),
                 Box::new(IndexOrder),
                 Box::new(LeaderAppendOnly::default()),
+                Box::new(OneChange),
+                Box::new(QuietTransfer::default()),
+                Box::new(BoundTransfer::default()),
                 Box::new(LogMatching::default()),
                 Box::new(CommitOwnTerm::default()),
                 Box::new(CommitQuorum::default()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::view::{DurableEntry, EntryId, LogView, PeerRole, Promise};
+use crate::view::{DurableEntry, EntryId, LogView, PeerRole, Promise, TransferView};
 
 struct Disks(Vec<(u64, DurableEntry)>);
 
@@ -13,10 +13,14 @@ impl DiskProbe for Disks {
     }
 }
 
+fn entry(term: u64, digest: u64) -> EntryId {
+    EntryId { term, digest: Some(digest), changes_members: false }
+}
+
 /// A peer on store `id` with peer id `id`, log terms from index 1 on.
 fn peer(id: u64, role: PeerRole, term: u64, terms: &[u64]) -> PeerView {
     let mut log = LogView::new(0, 0);
-    log.replace_from(1, terms.iter().map(|term| EntryId { term: *term, digest: Some(100 + *term) }));
+    log.replace_from(1, terms.iter().map(|term| entry(*term, 100 + *term)));
     PeerView {
         key: PeerKey { store: id, region: 1 },
         peer: id,
@@ -80,11 +84,11 @@ fn a_leader_does_not_rewrite_its_log() {
     let mut lab = Lab::new();
     assert_eq!(lab.see(peer(1, PeerRole::Leader, 2, &[1, 2])), Ok(()));
     let mut longer = lab.view.peers[&PeerKey { store: 1, region: 1 }].clone();
-    longer.log.replace_from(3, [EntryId { term: 2, digest: Some(102) }]);
+    longer.log.replace_from(3, [entry(2, 102)]);
     longer.last = 3;
     assert_eq!(lab.see(longer.clone()), Ok(()));
     longer.log.mark_seen();
-    longer.log.replace_from(3, [EntryId { term: 2, digest: Some(102) }]);
+    longer.log.replace_from(3, [entry(2, 102)]);
     assert_eq!(lab.see(longer), Err("R-APPEND-ONLY"));
 }
 
@@ -96,7 +100,7 @@ fn logs_that_meet_are_equal_below() {
     assert_eq!(lab.see(peer(3, PeerRole::Follower, 3, &[1, 1, 3])), Err("R-LOG-MATCH"));
     let mut lab = Lab::new();
     let mut other = peer(2, PeerRole::Follower, 3, &[1]);
-    other.log.replace_from(1, [EntryId { term: 1, digest: Some(7) }]);
+    other.log.replace_from(1, [entry(1, 7)]);
     assert_eq!(lab.see(peer(1, PeerRole::Follower, 3, &[1])), Ok(()));
     assert_eq!(lab.see(other), Err("R-LOG-MATCH"));
 }
@@ -192,4 +196,55 @@ fn a_leader_commits_by_entries_of_its_own_term() {
     let mut later = lab.view.peers[&PeerKey { store: 1, region: 1 }].clone();
     later.commit = 2;
     assert_eq!(lab.see(later), Err("R-COMMIT-TERM"));
+}
+
+/// A leader of term 2 whose entries at these indices change the members.
+fn leader_with_changes(terms: &[u64], changes: &[u64], applied: u64) -> PeerView {
+    let mut leader = peer(1, PeerRole::Leader, 2, terms);
+    let kind =
+        |(index, term): (u64, &u64)| EntryId { changes_members: changes.contains(&index), ..entry(*term, *term) };
+    leader.log.replace_from(1, (1..).zip(terms).map(kind));
+    PeerView { commit: applied, applied, ..leader }
+}
+
+#[test]
+fn a_leader_changes_the_members_one_step_at_a_time() {
+    let see = |terms: &[u64], changes: &[u64], applied| Lab::new().see(leader_with_changes(terms, changes, applied));
+    assert_eq!(see(&[2, 2, 2], &[2], 0), Ok(()));
+    assert_eq!(see(&[2, 2, 2], &[2, 3], 2), Ok(()), "the first one is in force");
+    assert_eq!(see(&[2, 2, 2], &[2, 3], 1), Err("R-CONF-ONE"));
+    assert_eq!(see(&[1, 1, 1, 2], &[2, 3], 0), Ok(()), "its predecessor had applied the first one");
+    assert_eq!(see(&[1, 1, 1, 2], &[3, 4], 0), Err("R-CONF-ONE"));
+}
+
+/// A leader hands over since so many ticks, at this time of its clock, and has appended so many entries since the last look.
+fn hand_over(lab: &mut Lab, elapsed: u64, ticks: u64, appended: usize) -> Result<(), &'static str> {
+    let known = lab.view.peers.get(&PeerKey { store: 1, region: 1 });
+    let mut leader = known.cloned().unwrap_or_else(|| peer(1, PeerRole::Leader, 2, &[1, 2]));
+    leader.log.replace_from(leader.last + 1, (0..appended).map(|_| entry(2, 102)));
+    leader.last += appended as u64;
+    let transfer = Some(TransferView { to: 2, elapsed, limit: 10 });
+    lab.see(PeerView { transfer, ticks, ..leader })
+}
+
+#[test]
+fn who_hands_over_appends_nothing() {
+    let mut lab = Lab::new();
+    assert_eq!(hand_over(&mut lab, 3, 13, 0), Ok(()));
+    assert_eq!(hand_over(&mut lab, 9, 19, 0), Ok(()));
+    assert_eq!(hand_over(&mut lab, 0, 20, 1), Ok(()), "that one was given up, and this is another");
+    assert_eq!(hand_over(&mut lab, 1, 21, 1), Err("R-XFER-QUIET"));
+}
+
+#[test]
+fn a_transfer_ends_after_an_election_timeout() {
+    assert_eq!(hand_over(&mut Lab::new(), 10, 20, 0), Err("R-XFER-BOUND"));
+    let mut lab = Lab::new();
+    assert_eq!(hand_over(&mut lab, 0, 10, 0), Ok(()));
+    assert_eq!(hand_over(&mut lab, 0, 11, 0), Err("R-XFER-BOUND"), "its clock stands still");
+    let mut lab = Lab::new();
+    assert_eq!(hand_over(&mut lab, 0, 10, 0), Ok(()));
+    let leader = lab.view.peers.get_mut(&PeerKey { store: 1, region: 1 }).unwrap();
+    leader.voters_before = Some((BTreeSet::from([1, 3]), BTreeSet::new()));
+    assert_eq!(hand_over(&mut lab, 0, 11, 0), Ok(()), "the target lost its vote, and has it again");
 }

@@ -18,6 +18,7 @@ use super::members::{Graveyard, MEMBER_INTERVAL, MemberCounters};
 use super::operator::OPERATOR_INTERVAL;
 use super::options::{NOMINAL_TICK, Options, draw_config};
 use super::region_check::RegionRecords;
+use super::region_history::RegionHistory;
 use super::snapshots::SnapshotCounters;
 use super::state_check::AppliedStates;
 use super::store::{SimStore, Stores};
@@ -110,6 +111,7 @@ pub struct Simulation {
     /// How often a store crashes soon after it has received a snapshot.
     pub(super) ambush_permille: u32,
     pub(super) region_records: RegionRecords,
+    pub(super) region_history: RegionHistory,
     pub(super) operator_calls: u64,
     pub(super) wishes: u64,
     pub(super) gate: Gate,
@@ -158,6 +160,7 @@ impl Simulation {
             applied_states: AppliedStates::default(),
             workload: draw_workload(&mut setup, &regions),
             region_records: RegionRecords::default(),
+            region_history: RegionHistory::new(!options.scripted),
             operator_calls: 0,
             wishes: 0,
             gate: Gate::new(options.only.as_ref()),

@@ -12,7 +12,8 @@ use super::driver::{Broken, Simulation};
 use super::event::Event;
 use super::operator::OPERATOR;
 use super::region_check::check_cover;
-use super::state_check::digest;
+use super::size_check::is_too_large;
+use super::state_check::summarize;
 use super::store::SimStore;
 use crate::faults::HEALTHY_SYNC;
 use crate::linearizability::{self, Verdict};
@@ -128,6 +129,9 @@ impl Simulation {
             return false;
         }
         let regions = self.scheduler.regions();
+        if self.too_large_region().is_some() {
+            return false;
+        }
         let on_disk = self.stores.values().flat_map(SimStore::regions);
         if self.unsettled_members().is_some() {
             return false;
@@ -144,6 +148,18 @@ impl Simulation {
         })
     }
 
+    /// A region that should have been split.
+    fn too_large_region(&self) -> Option<Region> {
+        let is_too_large = |region: &Region| {
+            let mut peers = self.view.region(region.id);
+            let Some(peer) = peers.next() else { return false };
+            let size = self.applied_states.size(region.id, peer.applied).unwrap_or_default();
+            let store = self.stores.get(&peer.key.store);
+            store.is_some_and(|store| is_too_large(&store.engines.kv, region, size, &self.config.split))
+        };
+        self.scheduler.regions().into_iter().find(is_too_large)
+    }
+
     /// Equal logs, fully applied, must have made equal data.
     pub(super) fn check_replicas(&self) -> Result<(), Broken> {
         if let Err(details) = check_cover(&self.newest_regions()) {
@@ -153,7 +169,7 @@ impl Simulation {
         for region in self.scheduler.regions() {
             let members = region.peers.iter().filter_map(|peer| self.stores.get(&peer.store_id));
             let digests: Vec<(u64, u64)> =
-                members.map(|store| (store.id, digest(&store.engines.kv.snapshot(), &region))).collect();
+                members.map(|store| (store.id, summarize(&store.engines.kv.snapshot(), &region).digest)).collect();
             if digests.windows(2).any(|pair| pair[0].1 != pair[1].1) {
                 let details =
                     format!("stores applied the same log and hold different data of region {}: {digests:?}", region.id);
@@ -210,10 +226,12 @@ impl Simulation {
         let leaderless = |region: u64| !self.view.region(region).any(|peer| peer.role == PeerRole::Leader);
         let regions = self.newest_regions();
         let members = self.unsettled_members();
+        let too_large = self.too_large_region();
         let id = match self.stage {
             _ if regions.iter().any(|region| leaderless(region.id)) => "L-LEADER",
             Stage::Settling if check_cover(&regions).is_err() => "L-REGION-KNOWN",
             Stage::Settling if self.outstanding.keys().any(|call| call.client == OPERATOR) => "S-CB-ONCE",
+            Stage::Settling if too_large.is_some() => "L-SPLIT",
             Stage::Settling => members.as_ref().map_or("L-APPLY", |(id, _)| id),
             _ => "L-COMMIT",
         };
@@ -221,6 +239,9 @@ impl Simulation {
             format!("no progress from {} to {} in stage {:?}\n", self.heal_at, self.clock.now(), self.stage);
         if let Some((_, reason)) = members {
             let _ = writeln!(details, "{reason}");
+        }
+        if let Some(region) = too_large {
+            let _ = writeln!(details, "{region:?} is larger than it may be");
         }
         if let Err(gap) = check_cover(&self.scheduler.regions()) {
             let _ = writeln!(details, "the scheduler does not know all regions: {gap}");

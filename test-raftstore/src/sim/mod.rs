@@ -26,6 +26,8 @@
 //! | `finish.rs` | the heal phase, the stuck report, the last checks |
 //! | `state_check.rs` | equal logs make equal data, checked after every apply and restart |
 //! | `region_check.rs` | rules about ranges, epochs and ids of regions, checked along with it |
+//! | `region_history.rs` | what the log makes of each region, worked out a second time |
+//! | `read_check.rs`, `proposal_check.rs`, `size_check.rs`, `client_check.rs` | rules about reads, proposals, sizes and clients |
 //! | `meta_check.rs` | memory, map and record of a region say the same |
 //! | `store.rs`, `disk.rs`, `world.rs`, `observe.rs` | one store, its disks, its surroundings, and a look into it |
 //! | `campaign.rs` | many seeds |
@@ -35,6 +37,7 @@
 mod breakage;
 pub mod campaign;
 pub(crate) mod client;
+mod client_check;
 pub mod disk;
 mod driver;
 mod event;
@@ -46,8 +49,12 @@ mod meta_check;
 mod observe;
 mod operator;
 mod options;
+mod proposal_check;
+mod read_check;
 mod region_check;
+mod region_history;
 pub mod shrink;
+mod size_check;
 mod snapshots;
 mod stages;
 mod state_check;
@@ -60,7 +67,7 @@ use storage::Engine;
 pub use driver::{Report, Simulation};
 pub use options::{HarnessLie, Options};
 pub use region_check::check_cover;
-pub(crate) use state_check::digest;
+pub(crate) use state_check::summarize;
 pub use store::Lies;
 pub use world::SimScheduler;
 

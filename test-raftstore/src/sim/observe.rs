@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use proto::eraftpb::Entry;
-use raft_core::{Raft, Role, Storage};
+use raft_core::{Raft, Role};
 use raftstore::peer::Peer;
 use raftstore::peer_storage::PeerStorage;
 
 use super::disk::SimDisk;
 use crate::rng::{FNV_OFFSET, fnv1a_continue};
-use crate::view::{ClusterView, EntryId, LogView, PeerKey, PeerRole, PeerView};
+use crate::view::{ClusterView, EntryId, LogView, PeerKey, PeerRole, PeerView, TransferView};
 
 /// Brings the view of one peer up to date.
 pub fn observe(view: &mut ClusterView, key: PeerKey, incarnation: u64, peer: &Peer<SimDisk>) {
@@ -44,6 +44,13 @@ pub fn observe(view: &mut ClusterView, key: PeerKey, incarnation: u64, peer: &Pe
         commit: raft.committed(),
         last: raft.last_index(),
         log,
+        transfer: raft.transfer_target().map(|to| TransferView {
+            to,
+            elapsed: raft.transfer_elapsed() as u64,
+            limit: raft.config().election_tick as u64,
+        }),
+        size_bound: peer.size_bound(),
+        ticks: peer.ticks(),
         voters,
         voters_outgoing,
         voters_before,
@@ -68,10 +75,14 @@ fn follow_log(log: &mut LogView, raft: &Raft<PeerStorage<SimDisk>>, truncated: (
 
 fn identify(raft: &Raft<PeerStorage<SimDisk>>, index: u64) -> EntryId {
     let Some(term) = raft.log_term(index) else { panic!("contract: the log has no term at index {index}") };
-    let stored = raft.store().entries(index, index + 1, u64::MAX).ok().and_then(|entries| entries.into_iter().next());
-    // What the storage reads back may be an older entry as long as the new one is on its way to the disk.
-    let stored = stored.filter(|entry| entry.term == term);
-    EntryId { term, digest: stored.as_ref().map(hash) }
+    // A disk that fails just now tells nothing.
+    let found = raft.log_entries(index, index + 1, u64::MAX).ok().and_then(|entries| entries.into_iter().next());
+    let found = found.filter(|entry| entry.term == term);
+    EntryId {
+        term,
+        digest: found.as_ref().map(hash),
+        changes_members: found.as_ref().is_some_and(raft_core::is_conf_change),
+    }
 }
 
 fn hash(entry: &Entry) -> u64 {

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use proto::eraftpb::MessageType;
 use proto::raft_serverpb::RaftMessage;
+use raftstore::Engines;
 
 use super::driver::{Broken, Simulation};
 use super::event::Event;
 use super::meta_check::check_restoring;
 use super::options::HarnessLie;
+use super::size_check::check_bound;
 use super::store::{Running, Stores};
 use crate::network::Fate;
 use crate::trace::Field;
@@ -57,9 +59,9 @@ impl Simulation {
         match polled {
             Ok(Some((key, agrees))) => {
                 self.note("poll", store, key.region, Vec::new());
-                agrees.map_err(|details| {
+                agrees.and_then(|()| self.check_size(key)).map_err(|(id, details)| {
                     let details = format!("store {store} region {}: {details}", key.region);
-                    Broken { kind: FailureKind::Safety, id: "S-META-AGREE", details }
+                    Broken { kind: FailureKind::Safety, id, details }
                 })?;
                 self.note_role(key, &before);
                 self.after_step(store, &[key])
@@ -160,8 +162,21 @@ impl Simulation {
         for region in &regions {
             let checked = self.applied_states.check(store, region, &sim_store.engines.kv);
             checked.map_err(|details| broken("R-APPLY-SAME", details))?;
+            let Some(applied) = sim_store.applied_index(region.id) else { continue };
+            let Engines { kv, raft } = &sim_store.engines;
+            let checked = self.region_history.check(region, applied, raft, kv);
+            checked.map_err(|(id, details)| broken(id, format!("store {store}: {details}")))?;
         }
         Ok(())
+    }
+
+    /// S-SIZE: a region is no larger than its peer believes it to be at the most.
+    fn check_size(&self, key: PeerKey) -> Result<(), (&'static str, String)> {
+        let Some(peer) = self.view.peers.get(&key) else { return Ok(()) };
+        let (Some(bound), Some(size)) = (peer.size_bound, self.applied_states.size(key.region, peer.applied)) else {
+            return Ok(());
+        };
+        check_bound(bound, size).map_err(|details| ("S-SIZE", format!("at index {}: {details}", peer.applied)))
     }
 
     pub(super) fn on_deliver(&mut self, from: u64, to: u64, message: RaftMessage) -> Result<(), Broken> {

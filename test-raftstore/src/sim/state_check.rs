@@ -18,10 +18,18 @@ use crate::rng::{FNV_OFFSET, fnv1a_continue};
 /// A value's head is unique in a run; its padding need not be hashed.
 const HASHED_BYTES: usize = 64;
 
+/// The data of a region at an applied index.
+#[derive(Clone, Copy, Debug)]
+struct AppliedState {
+    sum: Summary,
+    /// The store that held it first.
+    store: u64,
+}
+
 /// What each region's data was at each applied index that some store stopped at.
 #[derive(Debug, Default)]
 pub struct AppliedStates {
-    first: BTreeMap<(u64, u64), (u64, u64)>,
+    first: BTreeMap<(u64, u64), AppliedState>,
 }
 
 impl AppliedStates {
@@ -38,21 +46,38 @@ impl AppliedStates {
         }
         let state = snapshot.get(Cf::Raft, &keys::apply_state(region.id)).ok().flatten();
         let Some(state) = state.and_then(|value| RaftApplyState::decode(value).ok()) else { return Ok(()) };
-        let digest = digest(&snapshot, region);
-        let first = *self.first.entry((region.id, state.applied_index)).or_insert((digest, store));
-        if first.0 == digest {
+        let sum = summarize(&snapshot, region);
+        let now = AppliedState { sum, store };
+        let first = *self.first.entry((region.id, state.applied_index)).or_insert(now);
+        if first.sum.digest == sum.digest {
             return Ok(());
         }
         Err(format!(
             "region {}: with everything applied up to {}, store {store} holds other data than store {} did",
-            region.id, state.applied_index, first.1
+            region.id, state.applied_index, first.store
         ))
+    }
+
+    /// Bytes and keys of a region with everything applied up to `index`, if a store has stopped there.
+    pub fn size(&self, region: u64, index: u64) -> Option<(u64, u64)> {
+        self.first.get(&(region, index)).map(|state| (state.sum.bytes, state.sum.keys))
     }
 }
 
-pub(crate) fn digest(reader: &impl Reader, region: &Region) -> u64 {
+/// What the data of a region comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Summary {
+    /// A hash over all of it.
+    pub digest: u64,
+    /// Bytes of keys and values.
+    pub bytes: u64,
+    /// How many pairs.
+    pub keys: u64,
+}
+
+pub(crate) fn summarize(reader: &impl Reader, region: &Region) -> Summary {
     let upper = (!region.end_key.is_empty()).then_some(region.end_key.as_ref());
-    let mut hash = FNV_OFFSET;
+    let (mut hash, mut bytes, mut keys) = (FNV_OFFSET, 0, 0);
     for cf in Cf::DATA {
         let Ok(mut cursor) = reader.cursor(cf, Some(&region.start_key), upper) else { continue };
         cursor.seek_to_first();
@@ -61,8 +86,10 @@ pub(crate) fn digest(reader: &impl Reader, region: &Region) -> u64 {
             hash = fnv1a_continue(hash, cursor.key());
             hash = fnv1a_continue(hash, &value[..value.len().min(HASHED_BYTES)]);
             hash = fnv1a_continue(hash, &(value.len() as u64).to_le_bytes());
+            bytes += (cursor.key().len() + value.len()) as u64;
+            keys += 1;
             cursor.next();
         }
     }
-    hash
+    Summary { digest: hash, bytes, keys }
 }

@@ -18,6 +18,7 @@ use storage::{Cf, Reader};
 use super::disk::{DiskLie, SimDisk};
 use super::meta_check::check_peer;
 use super::observe::observe;
+use super::proposal_check::check_proposals;
 use super::world::{Outbox, SimScheduler};
 use crate::faults::HEALTHY_SYNC;
 use crate::rng::SeededRng;
@@ -40,6 +41,9 @@ pub struct Running {
     /// A stage has failed; the store is about to stop.
     pub failing: bool,
 }
+
+/// What a look at a peer came to: the rule that it breaks, and how.
+type Checked = Result<(), (&'static str, String)>;
 
 /// See the module.
 pub struct SimStore {
@@ -123,11 +127,11 @@ impl SimStore {
     }
 
     /// Lets the raft stage handle one mailbox, and notes in the view what became of the peer in it. Says also whether the peer agrees
-    /// with what the store knows of its region (S-META-AGREE).
+    /// with what the store knows of its region (S-META-AGREE), and its log with what clients wait for (R-DROP-TOLD).
     ///
     /// # Errors
     /// Those of the stage; they are fatal for the store.
-    pub fn poll(&mut self, view: &mut ClusterView) -> raftstore::Result<Option<(PeerKey, Result<(), String>)>> {
+    pub fn poll(&mut self, view: &mut ClusterView) -> raftstore::Result<Option<(PeerKey, Checked)>> {
         let Some(running) = &mut self.running else { return Ok(None) };
         let Ok(ready) = running.parts.pollers[0].ready().try_recv() else { return Ok(None) };
         let mailbox = match &ready {
@@ -144,7 +148,15 @@ impl SimStore {
         }
         let key = PeerKey { store: self.id, region: taken.machine.region_id() };
         observe(view, key, self.incarnation, &taken.machine);
-        let checked = check_peer(&taken.machine, &running.parts.router.meta().lock(), &self.engines.kv);
+        let peer = &taken.machine;
+        let agrees = check_peer(peer, &running.parts.router.meta().lock(), &self.engines.kv);
+        let checked = agrees.map_err(|details| ("S-META-AGREE", details)).and_then(|()| {
+            let raft = &peer.node().raft;
+            // Others wait for the outcome of what an earlier leader has begun.
+            let term = if raft.is_leader() { raft.term() } else { return Ok(()) };
+            check_proposals(term, peer.proposed(), |index| raft.log_term(index))
+                .map_err(|details| ("R-DROP-TOLD", details))
+        });
         // True if something waits in the mailbox. The poller has seen that as well and queued it already.
         let _queued = taken.mailbox.release(taken.machine);
         Ok(Some((key, checked)))
@@ -153,6 +165,14 @@ impl SimStore {
     /// What the kv disk says of the regions now.
     pub fn region_states(&self) -> Vec<RegionLocalState> {
         raftstore::store::region_states(self.engines.kv.engine()).unwrap_or_default()
+    }
+
+    /// How far a region is applied according to the kv disk; `None` if its data is being replaced.
+    pub fn applied_index(&self, region: u64) -> Option<u64> {
+        let read = |key: &[u8]| self.engines.kv.get(Cf::Raft, key).ok().flatten();
+        let local = RegionLocalState::decode(read(&keys::region_state(region))?).ok()?;
+        let apply = RaftApplyState::decode(read(&keys::apply_state(region))?).ok()?;
+        (local.state() == PeerState::Normal).then_some(apply.applied_index)
     }
 
     /// The regions that the kv disk holds now.

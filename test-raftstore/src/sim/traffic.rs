@@ -4,11 +4,13 @@ use proto::metapb::{Peer, Region};
 use raftstore::{ReadCommand, RequestHeader, WriteCommand};
 
 use super::client::{Current, Reply, covers, read, read_from, write_request, written};
+use super::client_check::check_attempts;
 use super::driver::{Broken, Simulation};
 use super::event::Event;
 use super::external::External;
 use super::finish::Stage;
 use super::options::{HarnessLie, NOMINAL_TICK};
+use super::read_check::check_read;
 use super::world::{CallId, StoreAnswer};
 use crate::history::{Answer, OperationId, Outcome};
 use crate::verdict::FailureKind;
@@ -36,7 +38,7 @@ impl Simulation {
         }
         let number = self.history.invoke(id, operation.clone(), self.clock.now());
         let text = operation.to_string();
-        client.current = Some(Current { id: number, operation, call: 0, region: 0, in_doubt: false });
+        client.current = Some(Current { id: number, operation, call: 0, region: 0, attempts: 0, in_doubt: false });
         self.current = 0;
         let fields = vec![("client", id.into()), ("operation", (number as u64).into()), ("what", text.into())];
         self.note("invoke", 0, 0, fields);
@@ -48,6 +50,12 @@ impl Simulation {
     pub(super) fn on_client_call(&mut self, id: u64, operation: OperationId) -> Result<(), Broken> {
         let Some(client) = self.clients.get_mut(&id) else { return Ok(()) };
         let Some(current) = client.current.clone().filter(|current| current.id == operation) else { return Ok(()) };
+        if let Some(current) = &mut client.current {
+            current.attempts += 1;
+        }
+        if self.stage == Stage::Reading {
+            check_attempts(client).map_err(|details| Broken { kind: FailureKind::Stuck, id: "L-CLIENT", details })?;
+        }
         let Some(region) = client.region_of_operation(&current.operation, &self.scheduler) else {
             self.retry(id, operation, "no region known");
             return Ok(());
@@ -133,6 +141,12 @@ impl Simulation {
                     call.call, call.client
                 );
                 return Err(Broken { kind: FailureKind::Contract, id: "S-CB-ONCE", details });
+            }
+            if let StoreAnswer::Read(Ok(read)) = &answer {
+                check_read(read).map_err(|details| {
+                    let details = format!("store {store}: {details}");
+                    Broken { kind: FailureKind::Safety, id: "S-READ-REGION", details }
+                })?;
             }
             self.reply(call, store, answer);
         }

@@ -51,7 +51,7 @@ use crate::linearizability::{self, Verdict};
 use crate::network::LinkQuality;
 use crate::rng::SeededRng;
 use crate::sim::lab::{count_bytes, read_raw, regions_of};
-use crate::sim::{SimScheduler, check_cover, digest};
+use crate::sim::{SimScheduler, check_cover, summarize};
 use crate::verdict::{Failure, FailureKind};
 
 /// How long a tick of the raft clock takes.
@@ -265,7 +265,7 @@ impl<E: LabEngine> ThreadCluster<E> {
                 let Some(kv) = self.kv(peer.store_id) else { continue };
                 let snapshot = kv.snapshot();
                 let Some(applied) = applied_of(&snapshot, region.id) else { continue };
-                let state = (applied, digest(&snapshot, &region));
+                let state = (applied, summarize(&snapshot, &region).digest);
                 let (first_state, first_store) = *first.get_or_insert((state, peer.store_id));
                 if first_state.0 == applied && first_state != state {
                     let (id, other) = (region.id, peer.store_id);
