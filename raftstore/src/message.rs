@@ -258,8 +258,8 @@ pub enum ApplyResult {
 /// What a walk over a region came to.
 #[derive(Clone, Debug)]
 pub struct SplitChecked {
-    /// The region's version when the walk was ordered.
-    pub version: u64,
+    /// Its number among those of the peer.
+    pub walk: u64,
     /// What it was for.
     pub policy: CutPolicy,
     /// What it found.

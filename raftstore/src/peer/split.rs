@@ -107,9 +107,9 @@ impl<E: Engine> Peer<E> {
         if self.splits.size.is_walking() {
             return;
         }
-        self.splits.size.begin_walk();
+        let walk = self.splits.size.begin_walk();
         let limits = self.context.config.split;
-        effects.tasks.push(Task::SplitCheck(SplitCheckTask { region: self.region.clone(), limits, policy }));
+        effects.tasks.push(Task::SplitCheck(SplitCheckTask { region: self.region.clone(), walk, limits, policy }));
     }
 
     /// A split from outside, which passed the checks of all admin commands. Without keys the region is cut in the middle.
@@ -134,9 +134,9 @@ impl<E: Engine> Peer<E> {
     }
 
     pub(super) fn on_split_checked(&mut self, checked: SplitChecked, effects: &mut Effects<E>) {
-        let SplitChecked { version, policy, found } = checked;
-        if self.region.region_epoch.unwrap_or_default().version != version {
-            return; // of the region as it was; its size was forgotten with its range
+        let SplitChecked { walk, policy, found } = checked;
+        if !self.splits.size.is_current(walk) {
+            return; // who waited for it was told when the region got other bounds or other data
         }
         let waiting = match self.splits.halving.take() {
             Some(callback) if policy == CutPolicy::Half => Waiting::Admin(callback),

@@ -48,6 +48,8 @@ pub struct RegionSize {
     since: Growth,
     /// What was applied since the walk that is under way began.
     walk: Option<Growth>,
+    /// Walks begun so far; the number of the last one.
+    walks: u64,
 }
 
 impl RegionSize {
@@ -59,9 +61,16 @@ impl RegionSize {
         }
     }
 
-    /// A walk over the region begins.
-    pub fn begin_walk(&mut self) {
+    /// A walk over the region begins. Returns its number.
+    pub fn begin_walk(&mut self) -> u64 {
         self.walk = Some(Growth::default());
+        self.walks += 1;
+        self.walks
+    }
+
+    /// Is this the walk that is under way? What an earlier one has found is of a region with other bounds, or with other data.
+    pub fn is_current(&self, walk: u64) -> bool {
+        self.is_walking() && walk == self.walks
     }
 
     /// Is a walk under way?
@@ -81,9 +90,9 @@ impl RegionSize {
         self.walk = None;
     }
 
-    /// Nothing is known any more: the region has new bounds.
+    /// Nothing is known any more: the region has new bounds, or other data. A walk that is under way is of no use.
     pub fn reset(&mut self) {
-        *self = RegionSize::default();
+        *self = RegionSize { walks: self.walks, ..RegionSize::default() };
     }
 
     /// Bytes, about. Before the first walk: those applied since the start.

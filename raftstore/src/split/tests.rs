@@ -241,6 +241,21 @@ fn sizes_follow_what_is_applied_and_are_never_below_zero() {
     assert!(size.is_check_due(&limits(1_000, 500)));
 }
 
+/// A region that is split, or replaced by a snapshot, is another one: what a walk finds in the old one says nothing about it.
+#[test]
+fn a_walk_that_the_region_has_outlived_tells_nothing() {
+    let mut size = RegionSize::default();
+    let first = size.begin_walk();
+    assert!(size.is_current(first));
+    size.reset();
+    assert!(!size.is_current(first));
+    let second = size.begin_walk();
+    assert!(size.is_current(second) && !size.is_current(first));
+    size.end_walk(100, 2);
+    assert!(!size.is_current(second), "it has been heard");
+    assert_eq!(size.bound(), Some((100, 2)));
+}
+
 #[test]
 fn a_walk_is_due_when_the_region_may_be_too_large_and_has_grown_since_the_last_3b() {
     let limits = limits(1_000, 640);

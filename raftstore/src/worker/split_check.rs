@@ -18,6 +18,8 @@ use crate::{
 pub struct SplitCheckTask {
     /// The region as its peer knows it.
     pub region: Arc<Region>,
+    /// The number of the walk among those of the peer.
+    pub walk: u64,
     /// When it is too large.
     pub limits: SplitLimits,
     /// What the walk is for.
@@ -26,10 +28,9 @@ pub struct SplitCheckTask {
 
 impl<E: Engine> Worker<E> {
     pub(super) fn check_split(&self, task: &SplitCheckTask) -> Result<()> {
-        let SplitCheckTask { region, limits, policy } = task;
+        let SplitCheckTask { region, walk, limits, policy } = task;
         let found = check_region(&self.engines.kv.snapshot(), region, limits, *policy)?;
-        let version = region.region_epoch.unwrap_or_default().version;
-        let checked = SplitChecked { version, policy: *policy, found };
+        let checked = SplitChecked { walk: *walk, policy: *policy, found };
         // A region that is gone meanwhile no longer cares.
         let _ = self.router.report(region.id, PeerMessage::SplitChecked(checked));
         Ok(())
