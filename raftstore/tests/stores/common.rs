@@ -128,6 +128,42 @@ pub struct Cluster {
     pub lost: Box<dyn FnMut(&RaftMessage) -> bool>,
     /// A byte of a file that is damaged when the next snapshot has arrived.
     pub damage: Option<(String, usize)>,
+    /// Callbacks that were not called yet: their numbers and the stores that have them.
+    open: Open,
+}
+
+/// Callbacks that were not called yet.
+#[derive(Clone, Default)]
+struct Open(Arc<Mutex<BTreeMap<u64, u64>>>);
+
+impl Open {
+    /// A callback of a store.
+    fn add(&self, store_id: u64) -> OpenCallback {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        self.0.lock().unwrap().insert(number, store_id);
+        OpenCallback { number, open: self.clone() }
+    }
+
+    /// A store is gone, and its clients see their connections break.
+    fn forget(&self, store_id: u64) {
+        self.0.lock().unwrap().retain(|_, store| *store != store_id);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.lock().unwrap().is_empty()
+    }
+}
+
+struct OpenCallback {
+    number: u64,
+    open: Open,
+}
+
+impl OpenCallback {
+    fn close(self) {
+        self.open.0.lock().unwrap().remove(&self.number);
+    }
 }
 
 pub fn logger() -> Logger {
@@ -155,6 +191,7 @@ impl Cluster {
             resting: BTreeSet::new(),
             lost: Box::new(|_| false),
             damage: None,
+            open: Open::default(),
         };
         for store_id in store_ids {
             let engines = Engines { kv: MemEngine::new(), raft: MemEngine::new() };
@@ -194,6 +231,8 @@ impl Cluster {
     pub fn crash(&mut self, store_id: u64, surviving_batches: usize) {
         let store = self.store(store_id);
         store.parts.take().unwrap().router.clear();
+        self.open.forget(store_id);
+        let store = self.store(store_id);
         for engine in [&mut store.engines.kv, &mut store.engines.raft] {
             *engine = engine.crash(surviving_batches);
         }
@@ -212,7 +251,7 @@ impl Cluster {
     }
 
     /// Carries the files of a snapshot to another store.
-    fn carry(&self, message: &RaftMessage, from: u64, to: u64) -> Result<()> {
+    pub fn carry(&self, message: &RaftMessage, from: u64, to: u64) -> Result<()> {
         let snapshot = message.message.as_ref().unwrap().snapshot.as_ref().unwrap();
         let (_, meta) = raftstore::snapshot::decode_data(snapshot)?;
         let id = SnapshotId::of(message.region_id, snapshot);
@@ -354,7 +393,7 @@ impl Cluster {
     /// Sends a write; the answer appears once the cluster has worked on it.
     pub fn write(&self, header: RequestHeader, requests: Vec<Request>) -> Answer<Vec<Response>> {
         let answer = Answer::default();
-        let callback = answer.callback();
+        let callback = answer.callback(self.open.add(header.peer.store_id));
         let store = &self.stores[header.peer.store_id as usize - 1];
         let command = WriteCommand { header, requests, callback };
         store.parts.as_ref().expect("the store runs").router.write(command);
@@ -363,7 +402,7 @@ impl Cluster {
 
     pub fn read(&self, header: RequestHeader) -> Answer<RegionSnapshot<Snapshot>> {
         let answer = Answer::default();
-        let callback = answer.callback();
+        let callback = answer.callback(self.open.add(header.peer.store_id));
         let store = &self.stores[header.peer.store_id as usize - 1];
         store.parts.as_ref().expect("the store runs").router.read(ReadCommand { header, callback });
         answer
@@ -371,7 +410,7 @@ impl Cluster {
 
     pub fn admin(&self, header: RequestHeader, request: AdminRequest) -> Answer<AdminResponse> {
         let answer = Answer::default();
-        let callback = answer.callback();
+        let callback = answer.callback(self.open.add(header.peer.store_id));
         let store = &self.stores[header.peer.store_id as usize - 1];
         store.parts.as_ref().expect("the store runs").router.admin(AdminCommand { header, request, callback });
         answer
@@ -393,6 +432,27 @@ impl Cluster {
     }
 }
 
+/// S-CB-ONCE: in the end nobody is left without an answer, unless the store that had the question is gone.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() || self.open.is_empty() {
+            return;
+        }
+        self.isolated.clear();
+        self.lazy.clear();
+        self.resting.clear();
+        self.lost = Box::new(|_| false);
+        self.reports.answer_questions();
+        for _ in 0..200 {
+            self.tick(1);
+            if self.open.is_empty() {
+                return;
+            }
+        }
+        panic!("S-CB-ONCE: stores of callbacks that were never called: {:?}", self.open.0.lock().unwrap().values());
+    }
+}
+
 /// Where the answer of a command appears.
 pub struct Answer<T>(Arc<Mutex<Option<Result<T>>>>);
 
@@ -403,9 +463,10 @@ impl<T> Default for Answer<T> {
 }
 
 impl<T: Send + 'static> Answer<T> {
-    fn callback(&self) -> Box<dyn FnOnce(Result<T>) + Send> {
+    fn callback(&self, open: OpenCallback) -> Box<dyn FnOnce(Result<T>) + Send> {
         let slot = self.0.clone();
         Box::new(move |result| {
+            open.close();
             let before = slot.lock().unwrap().replace(result);
             assert!(before.is_none(), "S-CB-ONCE: a callback was called twice");
         })
