@@ -5,6 +5,7 @@ mod common;
 mod conf_change;
 mod created_by_message;
 mod destroy;
+mod interleavings;
 mod log_gc;
 mod one_region;
 mod snapshots;
