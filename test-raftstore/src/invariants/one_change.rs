@@ -20,7 +20,7 @@ impl Invariant for OneChange {
         let entries = |from: u64, to: u64| (from..=to).filter_map(|index| Some((index, peer.log.get(index)?)));
         let is_change = |entry: &(u64, EntryId)| entry.1.changes_members;
         let own = |entry: &(u64, EntryId)| is_change(entry) && entry.1.term == peer.term;
-        let Some((new, _)) = entries(changed, peer.log.last_index()).filter(own).last() else { return Ok(()) };
+        let Some((new, _)) = entries(changed, peer.log.last_index()).rfind(own) else { return Ok(()) };
         match entries(peer.applied + 1, new - 1).find(is_change) {
             Some((pending, _)) => Err(format!(
                 "leader {} of term {} appends a change of members at index {new}, and has not applied that at {pending}",

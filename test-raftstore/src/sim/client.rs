@@ -65,8 +65,8 @@ pub struct Current {
     pub call: u64,
     /// The region that it went to.
     pub region: u64,
-    /// How many attempts were made.
-    pub attempts: u32,
+    /// How many attempts were refused although somebody leads the region (see `client_check.rs`).
+    pub refusals: u32,
     /// An attempt may have had an effect that the client does not know of.
     pub in_doubt: bool,
 }

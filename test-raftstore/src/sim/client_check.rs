@@ -1,22 +1,31 @@
-//! L-CLIENT: once everything is healed and every region has served, a client gets each operation done within a bounded number of attempts.
+//! L-CLIENT: when everything is healed, a client gets each operation done within a bounded number of refusals.
 //!
-//! Nothing is lost any more then. What remains to be learned is who leads and where the regions are, and each refusal teaches some of that; so
-//! a client that comes again and again was taught nothing, or is refused for a reason that it can do nothing about.
+//! What remains to be learned then is who leads and where the regions are, and each refusal teaches some of that. A client that is refused
+//! again and again was taught nothing, or is refused for a reason that it can do nothing about. While nobody leads there is nothing to be
+//! learned: how long that may last is the business of L-LEADER.
+
+use proto::metapb::Region;
 
 use super::client::Client;
 
-/// Attempts for one operation. Three are seen; the rest is for an election in its middle, at the pace at which clients come again.
-const ATTEMPTS: u32 = 20;
+/// Refusals of one operation. Two are seen; the rest is for splits and transfers that come in between.
+const REFUSALS: u32 = 10;
 
-/// Counts the attempts of the operation that a client is at.
+/// Does a refusal with this cause, which names this leader and these regions, say no more than that nobody leads here yet?
+pub fn is_for_want_of_a_leader(cause: &str, leader: Option<u64>, regions: &[Region]) -> bool {
+    let silent = ["not leader", "region not found", "read index not ready", "connection refused"];
+    leader.is_none() && regions.is_empty() && silent.contains(&cause)
+}
+
+/// Counts the refusals of the operation that a client is at.
 ///
 /// # Errors
-/// That they are too many, and why the others came to nothing.
-pub fn check_attempts(client: &Client) -> Result<(), String> {
-    let Some(current) = client.current.as_ref().filter(|current| current.attempts > ATTEMPTS) else { return Ok(()) };
+/// That they are too many, and why attempts of this client came to nothing.
+pub fn check_refusals(client: &Client) -> Result<(), String> {
+    let Some(current) = client.current.as_ref().filter(|current| current.refusals > REFUSALS) else { return Ok(()) };
     Err(format!(
-        "client {} makes attempt {} at {}; causes so far: {:?}",
-        client.id, current.attempts, current.operation, client.causes
+        "client {} is refused for the time {} with {}; causes so far: {:?}",
+        client.id, current.refusals, current.operation, client.causes
     ))
 }
 
@@ -28,16 +37,24 @@ mod tests {
     use crate::rng::SeededRng;
 
     #[test]
-    fn a_client_that_comes_again_and_again_is_noticed() {
+    fn a_client_that_is_refused_again_and_again_is_noticed() {
         let mut client = Client::new(1, SeededRng::stream(1, "client"));
-        assert_eq!(check_attempts(&client), Ok(()));
+        assert_eq!(check_refusals(&client), Ok(()));
         let operation = Operation::Get { key: "k".into() };
         let after =
-            |attempts| Current { id: 0, operation: operation.clone(), call: 0, region: 1, attempts, in_doubt: false };
-        client.current = Some(after(ATTEMPTS));
-        assert_eq!(check_attempts(&client), Ok(()));
-        client.current = Some(after(ATTEMPTS + 1));
-        client.causes.insert("epoch not match", 40);
-        assert!(check_attempts(&client).expect_err("too many").contains("epoch not match"));
+            |refusals| Current { id: 0, operation: operation.clone(), call: 0, region: 1, refusals, in_doubt: false };
+        client.current = Some(after(REFUSALS));
+        assert_eq!(check_refusals(&client), Ok(()));
+        client.current = Some(after(REFUSALS + 1));
+        client.causes.insert("epoch not match", 11);
+        assert!(check_refusals(&client).expect_err("too many").contains("epoch not match"));
+    }
+
+    #[test]
+    fn to_be_told_that_nobody_leads_does_not_count() {
+        assert!(is_for_want_of_a_leader("not leader", None, &[]));
+        assert!(!is_for_want_of_a_leader("not leader", Some(2), &[]), "that one is to be asked");
+        assert!(!is_for_want_of_a_leader("epoch not match", None, &[Region::default()]));
+        assert!(!is_for_want_of_a_leader("key not in region", None, &[]));
     }
 }

@@ -228,11 +228,11 @@ impl Simulation {
 
     /// Checks tombstones and memberships on a store that has written. Now and then a store that has just written a tombstone crashes
     /// before or while the rest is done.
-    pub(super) fn check_members(&mut self, store: u64) -> Result<(), Broken> {
+    pub(super) fn check_members(&mut self, store: u64, states: &[RegionLocalState]) -> Result<(), Broken> {
         let Some(sim_store) = self.stores.get(&store) else { return Ok(()) };
         let incarnation = sim_store.incarnation;
         let broken = |(id, details)| Broken { kind: FailureKind::Safety, id, details };
-        let (tombstones, returned, joint) = self.graveyard.check(store, &sim_store.region_states()).map_err(broken)?;
+        let (tombstones, returned, joint) = self.graveyard.check(store, states).map_err(broken)?;
         self.members.returned += returned;
         self.members.joint += joint;
         if tombstones > 0 && self.stage == Stage::Faults && self.crash_rng.chance(self.ambush_permille) {

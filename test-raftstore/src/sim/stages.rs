@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use proto::eraftpb::MessageType;
+use proto::metapb::Region;
 use proto::raft_serverpb::RaftMessage;
 use raftstore::Engines;
 
@@ -11,7 +12,7 @@ use super::event::Event;
 use super::meta_check::check_restoring;
 use super::options::HarnessLie;
 use super::size_check::check_bound;
-use super::store::{Running, Stores};
+use super::store::{Running, Stores, in_use};
 use crate::network::Fate;
 use crate::trace::Field;
 use crate::verdict::FailureKind;
@@ -143,26 +144,27 @@ impl Simulation {
         hole.map_or(Ok(()), |details| Err(Broken { kind: FailureKind::Safety, id: "WRITE-ORDER", details }))
     }
 
-    /// Checks the records of a store's regions.
-    fn check_regions(&mut self, store: u64) -> Result<(), Broken> {
-        let Some(sim_store) = self.stores.get(&store) else { return Ok(()) };
+    /// Checks the records of a store's regions. Returns the regions.
+    fn check_regions(&mut self, store: u64) -> Result<Vec<Region>, Broken> {
+        let Some(sim_store) = self.stores.get(&store) else { return Ok(Vec::new()) };
+        let states = sim_store.region_states();
         let broken = |id, details| Broken { kind: FailureKind::Safety, id, details };
-        check_restoring(store, &sim_store.region_states()).map_err(|details| broken("S-SNAP-RANGE", details))?;
-        let checked = self.region_records.check(store, &sim_store.regions());
+        check_restoring(store, &states).map_err(|details| broken("S-SNAP-RANGE", details))?;
+        let regions = in_use(&states);
+        let checked = self.region_records.check(store, &regions);
         checked.map_err(|(id, details)| broken(id, details))?;
-        self.check_members(store)
+        self.check_members(store, &states)?;
+        Ok(regions)
     }
 
     /// Checks the regions of a store, and compares its data with that of others at the same applied index.
     pub(super) fn check_applied_state(&mut self, store: u64) -> Result<(), Broken> {
-        self.check_regions(store)?;
+        let regions = self.check_regions(store)?;
         let Some(sim_store) = self.stores.get(&store) else { return Ok(()) };
-        let regions = sim_store.regions();
         let broken = |id, details| Broken { kind: FailureKind::Safety, id, details };
         for region in &regions {
             let checked = self.applied_states.check(store, region, &sim_store.engines.kv);
-            checked.map_err(|details| broken("R-APPLY-SAME", details))?;
-            let Some(applied) = sim_store.applied_index(region.id) else { continue };
+            let Some(applied) = checked.map_err(|details| broken("R-APPLY-SAME", details))? else { continue };
             let Engines { kv, raft } = &sim_store.engines;
             let checked = self.region_history.check(region, applied, raft, kv);
             checked.map_err(|(id, details)| broken(id, format!("store {store}: {details}")))?;

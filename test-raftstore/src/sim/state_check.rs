@@ -33,24 +33,25 @@ pub struct AppliedStates {
 }
 
 impl AppliedStates {
-    /// Compares the data of `region` on `store` with what others held at the same applied index.
+    /// Compares the data of `region` on `store` with what others held at the same applied index. Returns that index; `None` if the data is
+    /// being replaced.
     ///
     /// # Errors
     /// Which stores differ, at which index.
-    pub fn check(&mut self, store: u64, region: &Region, kv: &SimDisk) -> Result<(), String> {
+    pub fn check(&mut self, store: u64, region: &Region, kv: &SimDisk) -> Result<Option<u64>, String> {
         let snapshot = kv.snapshot();
         let local = snapshot.get(Cf::Raft, &keys::region_state(region.id)).ok().flatten();
         let local = local.and_then(|value| RegionLocalState::decode(value).ok());
         if local.is_none_or(|local| local.state() != PeerState::Normal) {
-            return Ok(()); // a snapshot is being restored: neither the old data nor the new
+            return Ok(None); // a snapshot is being restored: neither the old data nor the new
         }
         let state = snapshot.get(Cf::Raft, &keys::apply_state(region.id)).ok().flatten();
-        let Some(state) = state.and_then(|value| RaftApplyState::decode(value).ok()) else { return Ok(()) };
+        let Some(state) = state.and_then(|value| RaftApplyState::decode(value).ok()) else { return Ok(None) };
         let sum = summarize(&snapshot, region);
         let now = AppliedState { sum, store };
         let first = *self.first.entry((region.id, state.applied_index)).or_insert(now);
         if first.sum.digest == sum.digest {
-            return Ok(());
+            return Ok(Some(state.applied_index));
         }
         Err(format!(
             "region {}: with everything applied up to {}, store {store} holds other data than store {} did",

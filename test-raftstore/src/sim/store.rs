@@ -167,18 +167,9 @@ impl SimStore {
         raftstore::store::region_states(self.engines.kv.engine()).unwrap_or_default()
     }
 
-    /// How far a region is applied according to the kv disk; `None` if its data is being replaced.
-    pub fn applied_index(&self, region: u64) -> Option<u64> {
-        let read = |key: &[u8]| self.engines.kv.get(Cf::Raft, key).ok().flatten();
-        let local = RegionLocalState::decode(read(&keys::region_state(region))?).ok()?;
-        let apply = RaftApplyState::decode(read(&keys::apply_state(region))?).ok()?;
-        (local.state() == PeerState::Normal).then_some(apply.applied_index)
-    }
-
     /// The regions that the kv disk holds now.
     pub fn regions(&self) -> Vec<Region> {
-        let states = self.region_states().into_iter().filter(|state| state.state() != PeerState::Tombstone);
-        states.filter_map(|state| state.region).collect()
+        in_use(&self.region_states())
     }
 
     /// Whether the kv disk says that a snapshot is being restored.
@@ -241,6 +232,12 @@ impl SimStore {
             None => DurableEntry::Missing,
         }
     }
+}
+
+/// The regions of records that are no tombstones.
+pub fn in_use(states: &[RegionLocalState]) -> Vec<Region> {
+    let states = states.iter().filter(|state| state.state() != PeerState::Tombstone);
+    states.filter_map(|state| state.region.clone()).collect()
 }
 
 /// Which promises the disks of a store break.

@@ -4,7 +4,7 @@ use proto::metapb::{Peer, Region};
 use raftstore::{ReadCommand, RequestHeader, WriteCommand};
 
 use super::client::{Current, Reply, covers, read, read_from, write_request, written};
-use super::client_check::check_attempts;
+use super::client_check::{check_refusals, is_for_want_of_a_leader};
 use super::driver::{Broken, Simulation};
 use super::event::Event;
 use super::external::External;
@@ -38,7 +38,7 @@ impl Simulation {
         }
         let number = self.history.invoke(id, operation.clone(), self.clock.now());
         let text = operation.to_string();
-        client.current = Some(Current { id: number, operation, call: 0, region: 0, attempts: 0, in_doubt: false });
+        client.current = Some(Current { id: number, operation, call: 0, region: 0, refusals: 0, in_doubt: false });
         self.current = 0;
         let fields = vec![("client", id.into()), ("operation", (number as u64).into()), ("what", text.into())];
         self.note("invoke", 0, 0, fields);
@@ -50,12 +50,6 @@ impl Simulation {
     pub(super) fn on_client_call(&mut self, id: u64, operation: OperationId) -> Result<(), Broken> {
         let Some(client) = self.clients.get_mut(&id) else { return Ok(()) };
         let Some(current) = client.current.clone().filter(|current| current.id == operation) else { return Ok(()) };
-        if let Some(current) = &mut client.current {
-            current.attempts += 1;
-        }
-        if self.stage == Stage::Reading {
-            check_attempts(client).map_err(|details| Broken { kind: FailureKind::Stuck, id: "L-CLIENT", details })?;
-        }
         let Some(region) = client.region_of_operation(&current.operation, &self.scheduler) else {
             self.retry(id, operation, "no region known");
             return Ok(());
@@ -185,11 +179,20 @@ impl Simulation {
         client.learn(region, store, &reply);
         match reply {
             Reply::Done(answer) => self.complete(call.client, operation, Outcome::Ok(answer)),
-            Reply::Retry { cause, .. } => {
+            Reply::Retry { cause, leader, regions } => {
+                let counts = !is_for_want_of_a_leader(cause, leader, &regions);
                 if let Some(current) = &mut client.current {
                     current.in_doubt = false;
+                    current.refusals += u32::from(counts);
                     // Answers to this call come too late from now on.
                     current.call = 0;
+                }
+                if self.stage == Stage::Reading {
+                    check_refusals(client).map_err(|details| Broken {
+                        kind: FailureKind::Stuck,
+                        id: "L-CLIENT",
+                        details,
+                    })?;
                 }
                 self.retry(call.client, operation, cause);
             }
