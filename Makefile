@@ -68,6 +68,10 @@ replay: setup ## run one simulated seed again, twice (SEED=7 ONLY=fault:3,... TR
 shrink: setup ## drop from a failing simulated seed all that it does not need to fail (SEED=7)
 	cargo run -p test-raftstore --bin sim -- --shrink $(or $(SEED),$(error which one? make shrink SEED=7))
 
+.PHONY: crash-points
+crash-points: setup ## crash simulated stores at every change of their disks (SCENARIO=split), at one again (AT=split:1:17-after), or list them (AT=split:1)
+	$(if $(SCENARIO),SCENARIO=$(SCENARIO)) $(if $(AT),AT=$(AT)) cargo test -q -p test-raftstore --test crash_at_every_write a_crash -- --nocapture
+
 .PHONY: sim-raft
 sim-raft: setup ## run raft groups under faults (SEEDS=0..5000), or one seed again step by step (REPLAY=7)
 	cargo run -p test-raft --bin sim-raft -- $(if $(REPLAY),--replay $(REPLAY) --trace,--seeds $(if $(filter file,$(origin SEEDS)),0..5000,$(SEEDS)))

@@ -70,14 +70,30 @@ impl MemDir {
         self.state().unsynced.len()
     }
 
+    /// Whether a crash may lose contents of files now.
+    pub fn has_unsynced_contents(&self) -> bool {
+        let state = self.state();
+        let differs = |content: &Content| content.visible != content.durable;
+        state.names.values().filter_map(|file| state.files.get(file)).any(differs)
+    }
+
     /// Crashes: this handle and its clones fail from now on. Returns the folder as it is found afterwards, with the first
     /// `survivors` of the un-synced changes of names.
     pub fn crash(&self, survivors: usize) -> MemDir {
+        self.crash_keeping(survivors, |content| &content.durable)
+    }
+
+    /// Crashes just after everything has reached the disk by itself, though nobody had asked for it.
+    pub fn crash_late(&self) -> MemDir {
+        self.crash_keeping(usize::MAX, |content| &content.visible)
+    }
+
+    fn crash_keeping(&self, survivors: usize, kept: impl Fn(&Content) -> &Vec<u8>) -> MemDir {
         let mut state = self.state();
         state.stopped = true;
         let mut names = state.durable_names.clone();
         state.unsynced.iter().take(survivors).cloned().for_each(|change| change_name(&mut names, change));
-        let keep = |content: &Content| Content { visible: content.durable.clone(), durable: content.durable.clone() };
+        let keep = |content: &Content| Content { visible: kept(content).clone(), durable: kept(content).clone() };
         let found = State {
             files: names.values().filter_map(|file| Some((*file, keep(state.files.get(file)?)))).collect(),
             last_file: state.last_file,

@@ -92,7 +92,14 @@ pub fn run_seed(
     seed: u64,
     body: impl FnOnce(&mut Cluster),
 ) -> Result<Summary, Box<Failure>> {
-    let mut cluster = Cluster::start(name, setup, environment, seed);
+    run_on(Cluster::start(name, setup, environment, seed), body)
+}
+
+/// Runs a test on a cluster.
+///
+/// # Errors
+/// What broke first.
+pub(crate) fn run_on(mut cluster: Cluster, body: impl FnOnce(&mut Cluster)) -> Result<Summary, Box<Failure>> {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         body(&mut cluster);
         cluster.finish();
@@ -139,6 +146,11 @@ impl Cluster {
             }
             DriverKind::Threads => threads(name, seed, setup.stores, environment.engine, config, layout),
         };
+        Self::on(driver, setup, seed)
+    }
+
+    /// The stores that a driver runs.
+    pub(crate) fn on(driver: Box<dyn Driver>, setup: &Setup, seed: u64) -> Self {
         let rng = SeededRng::stream(seed, "test");
         Self { driver, rng, setup: setup.clone(), tester: FIRST_TESTER }
     }

@@ -127,7 +127,7 @@ impl Setup {
     }
 
     /// The settings of the stores for a seed.
-    pub(super) fn config(&self, seed: u64) -> (Config, Layout) {
+    pub(crate) fn config(&self, seed: u64) -> (Config, Layout) {
         let never = u64::MAX >> 1;
         let split = self.split.map_or_else(SplitLimits::default, |(max_bytes, split_bytes)| SplitLimits {
             max_bytes,

@@ -7,11 +7,14 @@ use proto::raft_serverpb::PeerState;
 use super::driver::{Broken, Simulation};
 use super::event::Event;
 use super::finish::Stage;
+use super::forgotten_check::check_log_owners;
 use super::members::MemberCounters;
 use super::snapshots::SnapshotCounters;
 use super::stages::is_injected;
+use super::store::SimStore;
 use super::world::StoreAnswer;
 use crate::faults::{Fault, Victim};
+use crate::rng::SeededRng;
 use crate::verdict::FailureKind;
 use crate::view::PeerRole;
 
@@ -75,6 +78,17 @@ impl Simulation {
         Ok(())
     }
 
+    /// WRITE-ORDER: each log on disk has its region on disk.
+    fn check_log_owners(&self, id: u64) -> Result<(), Broken> {
+        let checked = self.stores.get(&id).map_or(Ok(()), |store| check_log_owners(&store.engines));
+        let broken = |details| Broken {
+            kind: FailureKind::Safety,
+            id: "WRITE-ORDER",
+            details: format!("store {id}: {details}"),
+        };
+        checked.map_err(broken)
+    }
+
     /// The store that a fault hits: for the leader, that of the first region in the highest term.
     fn find(&self, victim: Victim) -> u64 {
         let leaders = self.view.peers.values().filter(|peer| peer.role == PeerRole::Leader);
@@ -108,19 +122,27 @@ impl Simulation {
                 let _ = running.parts.workers[0].round();
                 faults.set_free_bytes(None);
             }
-            self.snapshots.add(&SnapshotCounters::of_store(running.parts.router.metrics()));
-            self.members.add(&MemberCounters::of_store(running.parts.router.metrics()));
-            store.crash(&mut self.crash_rng);
-            self.snapshots.interrupted += u64::from(store.is_restoring());
-            let incarnation = store.incarnation;
-            store.outbox.take();
-            self.crashes += 1;
-            self.view.peers.retain(|key, _| key.store != id);
-            self.note("crash", id, 0, vec![("down", down.into())]);
-            self.break_connections(id);
-            self.push_in(down, Event::Restart { store: id, incarnation });
+            self.power_fails(id, down, SimStore::crash);
         }
         Ok(())
+    }
+
+    /// A store is gone at once. `lose` takes from its disks what was not synced.
+    pub(super) fn power_fails(&mut self, id: u64, down: u64, lose: impl FnOnce(&mut SimStore, &mut SeededRng)) {
+        let Some(store) = self.stores.get_mut(&id) else { return };
+        if let Some(running) = &store.running {
+            self.snapshots.add(&SnapshotCounters::of_store(running.parts.router.metrics()));
+            self.members.add(&MemberCounters::of_store(running.parts.router.metrics()));
+        }
+        lose(store, &mut self.crash_rng);
+        self.snapshots.interrupted += u64::from(store.is_restoring());
+        let incarnation = store.incarnation;
+        store.outbox.take();
+        self.crashes += 1;
+        self.view.peers.retain(|key, _| key.store != id);
+        self.note("crash", id, 0, vec![("down", down.into())]);
+        self.break_connections(id);
+        self.push_in(down, Event::Restart { store: id, incarnation });
     }
 
     /// Clients with calls at a store that is gone see their connections break, whatever its last step would have answered.
@@ -145,7 +167,13 @@ impl Simulation {
         if store.incarnation != incarnation || store.running.is_some() {
             return Ok(());
         }
-        if let Err(error) = store.start(&self.config, self.layout, &self.scheduler, &self.logger) {
+        let started = store.start(&self.config, self.layout, &self.scheduler, &self.logger);
+        let (incarnation, tick) = (store.incarnation, store.tick_micros);
+        if self.is_struck(id) {
+            self.strike_down();
+            return Ok(());
+        }
+        if let Err(error) = started {
             if is_injected(&error) {
                 // The process ends, and somebody starts it again.
                 self.note("no start", id, 0, vec![("error", error.to_string().into())]);
@@ -156,10 +184,10 @@ impl Simulation {
             let details = format!("store {id} does not start after crash number {}: {error}", self.crashes);
             return Err(Broken { kind: FailureKind::Contract, id: "RESTART", details });
         }
-        let (incarnation, tick) = (store.incarnation, store.tick_micros);
         self.note("start", id, 0, vec![("incarnation", incarnation.into())]);
         self.check_applied_state(id)?;
         self.check_logs_on_disk(id)?;
+        self.check_log_owners(id)?;
         self.check_loaded(id)?;
         let first = self.rng.within(1..=tick);
         self.push_in(first, Event::Tick { store: id, incarnation });

@@ -6,8 +6,9 @@
 use bytes::Bytes;
 use prost::Message;
 use proto::raft_serverpb::RaftLocalState;
-use storage::{Cf, Durability, Engine, MemEngine, Reader, Result, WriteBatch, WriteOp};
+use storage::{Cf, Durability, Engine, Error, MemEngine, Reader, Result, WriteBatch, WriteOp};
 
+use super::crash_points::{Description, Disk, Unsynced, Watch, of_batch, of_sync};
 use crate::rng::SeededRng;
 
 /// A promise that a disk breaks.
@@ -28,12 +29,19 @@ pub enum DiskLie {
 pub struct SimDisk {
     engine: MemEngine,
     lie: Option<DiskLie>,
+    /// Who numbers the changes of this disk.
+    watch: Option<(Watch, Disk)>,
 }
 
 impl SimDisk {
     /// An empty disk.
     pub fn new(lie: Option<DiskLie>) -> Self {
-        Self { engine: MemEngine::new(), lie }
+        Self { engine: MemEngine::new(), lie, watch: None }
+    }
+
+    /// The same disk, watched.
+    pub(super) fn watched(self, watch: Watch, disk: Disk) -> Self {
+        Self { watch: Some((watch, disk)), ..self }
     }
 
     /// The engine behind it.
@@ -44,7 +52,12 @@ impl SimDisk {
     /// The power fails: handles to this disk fail from now on. Of the un-synced batches a prefix of random length survives.
     pub fn crash(&self, rng: &mut SeededRng) -> Self {
         let survivors = rng.below(self.engine.unsynced() as u64 + 1) as usize;
-        let found = Self { engine: self.engine.crash(survivors), lie: self.lie };
+        self.crash_to(survivors)
+    }
+
+    /// The power fails. Of the un-synced batches the first `survivors` survive.
+    pub(super) fn crash_to(&self, survivors: usize) -> Self {
+        let found = Self { engine: self.engine.crash(survivors), lie: self.lie, watch: self.watch.clone() };
         if self.lie == Some(DiskLie::ForgetVote) {
             found.forget_votes();
         }
@@ -54,6 +67,37 @@ impl SimDisk {
     /// What a crash now would surely leave of a record.
     pub fn durable(&self, cf: Cf, key: &[u8]) -> Option<Bytes> {
         self.engine.crash_image(0).get(cf, key).ok().flatten()
+    }
+
+    /// Changes the disk, with the knowledge of who watches it.
+    fn change(&self, watch: &Watch, disk: Disk, what: Description, change: impl FnOnce() -> Result<()>) -> Result<()> {
+        let unsynced = |unsynced: &mut Unsynced| {
+            let lost = self.engine.unsynced() > 0;
+            match disk {
+                Disk::Raft => unsynced.raft = lost,
+                Disk::Kv | Disk::Files => unsynced.kv = lost,
+            }
+        };
+        watch.around(disk, || what, unsynced, change, || Error::Stopped)
+    }
+
+    fn write_or_lie(&self, batch: WriteBatch, durability: Durability) -> Result<()> {
+        match self.lie {
+            Some(DiskLie::SyncWithoutSyncing) => self.engine.write(batch, Durability::Buffered),
+            Some(DiskLie::ForgetApplyState) if durability == Durability::Buffered => {
+                let mut kept = WriteBatch::new();
+                batch.into_ops().into_iter().filter(|op| !is_apply_state(op)).for_each(|op| kept.push(op));
+                self.engine.write(kept, durability)
+            }
+            _ => self.engine.write(batch, durability),
+        }
+    }
+
+    fn sync_or_lie(&self) -> Result<()> {
+        match self.lie {
+            Some(DiskLie::SyncWithoutSyncing | DiskLie::BarrierWithoutSyncing) => Ok(()),
+            _ => self.engine.sync(),
+        }
     }
 
     fn forget_votes(&self) {
@@ -103,22 +147,20 @@ impl Engine for SimDisk {
     }
 
     fn write(&self, batch: WriteBatch, durability: Durability) -> Result<()> {
-        match self.lie {
-            Some(DiskLie::SyncWithoutSyncing) => self.engine.write(batch, Durability::Buffered),
-            Some(DiskLie::ForgetApplyState) if durability == Durability::Buffered => {
-                let mut kept = WriteBatch::new();
-                batch.into_ops().into_iter().filter(|op| !is_apply_state(op)).for_each(|op| kept.push(op));
-                self.engine.write(kept, durability)
-            }
-            _ => self.engine.write(batch, durability),
+        let Some((watch, disk)) = &self.watch else { return self.write_or_lie(batch, durability) };
+        if batch.is_empty() && durability == Durability::Buffered {
+            return self.write_or_lie(batch, durability); // changes nothing
         }
+        let what = of_batch(*disk, &batch, durability);
+        let durability = if watch.is_loose(&what) { Durability::Buffered } else { durability };
+        self.change(watch, *disk, what, || self.write_or_lie(batch, durability))
     }
 
     fn sync(&self) -> Result<()> {
-        match self.lie {
-            Some(DiskLie::SyncWithoutSyncing | DiskLie::BarrierWithoutSyncing) => Ok(()),
-            _ => self.engine.sync(),
-        }
+        let Some((watch, disk)) = &self.watch else { return self.sync_or_lie() };
+        let what = of_sync(*disk);
+        let loose = watch.is_loose(&what);
+        self.change(watch, *disk, what, || if loose { Ok(()) } else { self.sync_or_lie() })
     }
 
     fn approximate_size(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<u64> {

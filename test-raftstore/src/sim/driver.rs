@@ -212,8 +212,7 @@ impl Simulation {
         for id in store_ids {
             let regions = if empty == Some(Some(id)) { &[] } else { regions };
             let tick = setup.within(NOMINAL_TICK * 9 / 10..=NOMINAL_TICK * 11 / 10);
-            let store = SimStore::create(*id, regions, tick, self.options.lies)
-                .expect("invariant: a new store in memory can be bootstrapped");
+            let store = SimStore::create(*id, regions, tick, self.options.lies, self.options.watch.as_ref());
             self.stores.insert(*id, store);
             self.push(VirtualTime::ZERO, Event::Restart { store: *id, incarnation: 0 });
         }
@@ -315,7 +314,9 @@ impl Simulation {
             return Err(Broken { kind: FailureKind::Resource, id: "STEPS", details });
         }
         self.current = cause;
-        self.handle(event)
+        self.handle(event)?;
+        self.end_event();
+        Ok(())
     }
 
     fn handle(&mut self, event: Event) -> Result<(), Broken> {

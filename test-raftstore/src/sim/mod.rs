@@ -28,21 +28,25 @@
 //! | `region_check.rs` | rules about ranges, epochs and ids of regions, checked along with it |
 //! | `region_history.rs` | what the log makes of each region, worked out a second time |
 //! | `read_check.rs`, `proposal_check.rs`, `size_check.rs`, `client_check.rs` | rules about reads, proposals, sizes and clients |
+//! | `forgotten_check.rs` | a log and an identity are not forgotten |
 //! | `meta_check.rs` | memory, map and record of a region say the same |
 //! | `store.rs`, `disk.rs`, `world.rs`, `observe.rs` | one store, its disks, its surroundings, and a look into it |
 //! | `campaign.rs` | many seeds |
 //! | `lab.rs` | a simulation in the hands of a test |
+//! | `crash_points/` | a crash at every change of a disk |
 //! | `external.rs`, `shrink.rs` | what comes from outside by name, and a failing run with as little of it as possible |
 
 mod breakage;
 pub mod campaign;
 pub(crate) mod client;
 mod client_check;
+pub mod crash_points;
 pub mod disk;
 mod driver;
 mod event;
 pub mod external;
 mod finish;
+mod forgotten_check;
 pub mod lab;
 pub mod members;
 mod meta_check;

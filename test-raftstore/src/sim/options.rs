@@ -4,6 +4,7 @@ use raftstore::Config;
 use raftstore::split::SplitLimits;
 use raftstore::store::Layout;
 
+use super::crash_points::Watch;
 use super::external::Externals;
 use super::store::Lies;
 use crate::faults::FaultMix;
@@ -49,6 +50,8 @@ pub struct Options {
     pub config: Option<(Config, Layout)>,
     /// Nothing comes from outside by itself: a test does it all.
     pub scripted: bool,
+    /// Numbers what a store does to its disks, and has its power fail at a number.
+    pub watch: Option<Watch>,
 }
 
 impl Options {
@@ -70,6 +73,7 @@ impl Options {
             only: None,
             config: None,
             scripted: false,
+            watch: None,
         }
     }
 

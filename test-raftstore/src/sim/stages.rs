@@ -320,7 +320,8 @@ impl Simulation {
     /// go on until the store stops a little later. Without one it is a bug.
     fn on_fatal(&mut self, store: u64, stage: Failed, error: raftstore::Error) -> Result<(), Broken> {
         self.note("fatal", store, 0, vec![("stage", stage.name().into()), ("error", error.to_string().into())]);
-        if !is_injected(&error) {
+        let struck = self.is_struck(store);
+        if !is_injected(&error) && !struck {
             let details = format!("store {store}: stage {} failed: {error}", stage.name());
             return Err(Broken { kind: FailureKind::Contract, id: "STORE-ERROR", details });
         }
@@ -335,6 +336,9 @@ impl Simulation {
                 Failed::Apply => running.apply_scheduled = true,
                 Failed::Worker => running.work_scheduled = true,
             }
+        }
+        if struck {
+            return self.after_step(store, &[]); // the store goes down at the end of this event
         }
         let until_stopped = self.crash_rng.within(1..=50_000);
         self.push_in(until_stopped, Event::Die { store, incarnation });

@@ -9,13 +9,15 @@ use prost::Message;
 use proto::metapb::Region;
 use proto::raft_serverpb::{PeerState, RaftApplyState, RaftLocalState, RegionLocalState, StoreIdent};
 use raftstore::poller::Round;
-use raftstore::snapshot::{MemDir, SnapshotStore};
+use raftstore::snapshot::{MemDir, SnapshotDir, SnapshotStore};
 use raftstore::store::{Layout, bootstrap};
 use raftstore::{Config, Engines, StoreParts, build, keys};
 use slog::Logger;
 use storage::{Cf, Reader};
 
+use super::crash_points::{Disk, Watch, WatchedDir};
 use super::disk::{DiskLie, SimDisk};
+use super::forgotten_check::check_identity;
 use super::meta_check::check_peer;
 use super::observe::observe;
 use super::proposal_check::check_proposals;
@@ -63,29 +65,67 @@ pub struct SimStore {
     pub tick_micros: u64,
     /// What it has sent and the network has not got yet.
     pub outbox: Outbox,
+    /// Who numbers what it does to its disks.
+    watch: Option<Watch>,
 }
 
 impl SimStore {
-    /// A store with its identity and its first peers on disk, not started.
-    ///
-    /// # Errors
-    /// Those of the bootstrap.
-    pub fn create(id: u64, regions: &[Region], tick_micros: u64, lies: Lies) -> raftstore::Result<Self> {
-        let engines = Engines { kv: SimDisk::new(lies.kv), raft: SimDisk::new(lies.raft) };
-        bootstrap::write_ident(&engines, &StoreIdent { cluster_id: 1, store_id: id, ..Default::default() })?;
-        for region in regions {
-            bootstrap::create_initial_peer(&engines, id, region)?;
-        }
-        Ok(Self {
+    /// A store that has an identity and a peer of each of `regions`, not started. If its changes are numbered already, its disks are
+    /// empty until it starts.
+    pub fn create(id: u64, regions: &[Region], tick_micros: u64, lies: Lies, watch: Option<&Watch>) -> Self {
+        let watch = watch.filter(|watch| watch.store() == id).cloned();
+        let disk = |lie, disk| match &watch {
+            Some(watch) => SimDisk::new(lie).watched(watch.clone(), disk),
+            None => SimDisk::new(lie),
+        };
+        let store = Self {
             id,
-            engines,
+            engines: Engines { kv: disk(lies.kv, Disk::Kv), raft: disk(lies.raft, Disk::Raft) },
             snapshot_dir: MemDir::new(),
             running: None,
             incarnation: 0,
             sync_micros: HEALTHY_SYNC,
             tick_micros,
             outbox: Outbox::default(),
-        })
+            watch,
+        };
+        if !store.watch.as_ref().is_some_and(Watch::is_open) {
+            store.bootstrap(regions).expect("invariant: a new store in memory can be bootstrapped");
+        }
+        store
+    }
+
+    /// What every start of a store does before anything else: it has an identity then, and its first peers of those regions that are still
+    /// as they were in the beginning.
+    fn bootstrap(&self, regions: &[Region]) -> raftstore::Result<()> {
+        let ident = StoreIdent { cluster_id: 1, store_id: self.id, ..Default::default() };
+        bootstrap::write_ident(&self.engines, &ident)?;
+        for region in regions {
+            bootstrap::create_initial_peer(&self.engines, self.id, region)?;
+        }
+        Ok(())
+    }
+
+    /// Makes up for a bootstrap that a crash has interrupted.
+    fn found(&self, scheduler: &SimScheduler) -> raftstore::Result<()> {
+        if self.watch.is_none() {
+            return Ok(()); // it was done when the store was made
+        }
+        check_identity(&self.engines).map_err(raftstore::Error::Corrupted)?;
+        self.bootstrap(&scheduler.regions())
+    }
+
+    fn set_starting(&self, starting: bool) {
+        if let Some(watch) = &self.watch {
+            watch.set_starting(starting);
+        }
+    }
+
+    fn snapshot_folder(&self) -> Arc<dyn SnapshotDir> {
+        match &self.watch {
+            Some(watch) => Arc::new(WatchedDir::new(self.snapshot_dir.clone(), watch.clone())),
+            None => Arc::new(self.snapshot_dir.clone()),
+        }
     }
 
     /// Starts the stages on what the disks hold.
@@ -99,10 +139,15 @@ impl SimStore {
         scheduler: &Arc<SimScheduler>,
         logger: &Logger,
     ) -> raftstore::Result<()> {
+        self.set_starting(true);
         self.outbox = Outbox::default();
         let (engines, outbox) = (self.engines.clone(), self.outbox.clone());
-        let snapshots = SnapshotStore::new(Arc::new(self.snapshot_dir.clone()));
-        let parts = build(config.clone(), layout, engines, snapshots.clone(), outbox, scheduler.clone(), logger)?;
+        let snapshots = SnapshotStore::new(self.snapshot_folder());
+        let parts = self.found(scheduler).and_then(|()| {
+            build(config.clone(), layout, engines, snapshots.clone(), outbox, scheduler.clone(), logger)
+        });
+        self.set_starting(false);
+        let parts = parts?;
         self.incarnation += 1;
         self.running = Some(Running {
             parts,
@@ -116,11 +161,16 @@ impl SimStore {
         Ok(())
     }
 
-    /// The power fails.
-    pub fn crash(&mut self, rng: &mut SeededRng) {
+    /// The stages are gone.
+    pub(super) fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             running.parts.router.clear();
         }
+    }
+
+    /// The power fails.
+    pub fn crash(&mut self, rng: &mut SeededRng) {
+        self.stop();
         self.engines = Engines { kv: self.engines.kv.crash(rng), raft: self.engines.raft.crash(rng) };
         let survivors = rng.below(self.snapshot_dir.unsynced() as u64 + 1) as usize;
         self.snapshot_dir = self.snapshot_dir.crash(survivors);
