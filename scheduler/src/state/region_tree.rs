@@ -100,7 +100,6 @@ impl RegionTree {
     /// [`Error::StaleRegion`] when the region, or one that overlaps it, is known at a newer epoch, or the region's leader at a newer
     /// term; [`Error::Overlap`] when an equally new one claims the same keys.
     pub fn admit(&self, region: &RegionInfo) -> Result<Admission> {
-        // lab:begin 3C region_tree::admit  hint="compare with the same region and with all that overlap it: who is newer?"
         let known = self.regions.get(&region.id());
         if let Some(known) = known {
             let (old, new) = (known.epoch(), region.epoch());
@@ -125,12 +124,10 @@ impl RegionTree {
         }
         let meta_changed = known.is_none_or(|known| known.meta != region.meta);
         Ok(Admission { displaced, meta_changed })
-        // lab:end
     }
 
     /// Takes the region in, in place of an older version of itself and of the regions it displaces.
     pub fn put(&mut self, region: RegionInfo, admission: &Admission) {
-        // lab:begin 3C region_tree::put  hint="what it displaces goes first; the counts of the stores follow every change"
         for id in &admission.displaced {
             self.remove(*id);
         }
@@ -138,7 +135,6 @@ impl RegionTree {
         self.count(&region, |counter, amount| *counter += amount, |size, amount| *size += amount);
         self.by_start.insert(region.meta.start_key.clone(), region.id());
         self.regions.insert(region.id(), region);
-        // lab:end
     }
 
     /// Forgets a region.
