@@ -49,12 +49,20 @@ test: build ## run all tests
 	cargo test --workspace
 	cargo test --manifest-path raft-peer/Cargo.toml
 
-test-project%: setup ## run the graded tests of one project of the lab, as in test-project1 (SEEDS=0..50, ENGINE=rocksdb DRIVER=threads)
+test-project%: setup ## run the graded tests of one project of the lab, as in test-project1 (SEEDS=0..50, DRIVER=threads, ENGINE=rocksdb)
 	@cargo run -q -p xtask -- test-project $*
 
 .PHONY: replay-test
 replay-test: setup ## run one graded test again, with the seeds that failed (TEST=basic_2b SEEDS=7)
 	@cargo run -q -p xtask -- replay-test $(or $(TEST),$(error which one? make replay-test TEST=basic_2b SEEDS=7))
+
+.PHONY: blank
+blank: setup ## a copy of the tree without what students write in a project (PROJECT=3b OUT=folder, LATER=1: nor in later ones)
+	@cargo run -q -p xtask -- blank --project $(or $(PROJECT),$(error which one? make blank PROJECT=3b OUT=folder)) $(if $(LATER),--and-later) --out $(or $(OUT),$(error where to? make blank PROJECT=3b OUT=folder))
+
+.PHONY: check-blanks
+check-blanks: setup ## see that what is missing in such a copy makes the graded tests of the project fail, and no others (PROJECTS="2b 3b")
+	@cargo run -q -p xtask -- check-blanks $(PROJECTS)
 
 .PHONY: sim
 sim: setup ## run simulated clusters under faults (SEEDS=0..200)

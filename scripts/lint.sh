@@ -14,6 +14,8 @@ with_progress linting cargo clippy --manifest-path raft-peer/Cargo.toml --all-ta
 with_progress linting cargo clippy -p xtask --all-features --all-targets -- -D warnings
 say "documentation"
 RUSTDOCFLAGS='-D warnings' with_progress documenting cargo doc --workspace --no-deps
+say "markers around what students write"
+cargo x markers
 say "generated code"
 cargo x proto --check
 say "dependencies: the consensus core and the messages build without an engine and without a transport"

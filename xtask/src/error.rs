@@ -66,6 +66,24 @@ pub enum Error {
         /// How many there are.
         total: usize,
     },
+    /// Markers around what students write are not in order.
+    #[error("markers that are not in order:\n  {}", problems.join("\n  "))]
+    Markers {
+        /// Each with file and line.
+        problems: Vec<String>,
+    },
+    /// A folder that is to be filled has something in it.
+    #[error("{} is not empty", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Graded tests do not show what is missing, or miss what does not belong to them.
+    #[error("graded tests and what is to be written do not fit together:\n  {}", wrong.join("\n  "))]
+    Blanks {
+        /// Each with the path of the test.
+        wrong: Vec<String>,
+    },
     /// git could not be run.
     #[error("git: {0}")]
     Git(String),

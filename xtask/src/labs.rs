@@ -1,10 +1,13 @@
 //! `labs.toml`: the graded tests of the lab, by project, with their titles and points.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use serde::Deserialize;
 
-use crate::error::{Error, Result, at};
+use crate::{
+    error::{Error, Result, at},
+    tree::root,
+};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -47,7 +50,7 @@ pub struct Test {
 impl Labs {
     /// Reads the file at the top of the tree.
     pub fn load() -> Result<Self> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../labs.toml");
+        let path = root().join("labs.toml");
         let text = fs::read_to_string(&path).map_err(at(path))?;
         toml::from_str(&text).map_err(|error| Error::Labs(error.to_string()))
     }

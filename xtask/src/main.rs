@@ -5,12 +5,14 @@
 
 mod error;
 mod labs;
+mod markers;
 mod mutants;
 #[cfg(feature = "proto")]
 mod proto;
 mod test_project;
+mod tree;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -41,6 +43,25 @@ enum Command {
         /// Name of the test.
         name: String,
     },
+    /// See that the markers around what students write are in order.
+    Markers,
+    /// Write a copy of the tree without what students write in a project.
+    Blank {
+        /// The project, as in `1` or `2ab`.
+        #[arg(long)]
+        project: String,
+        /// Leave out the pieces of all later projects, too.
+        #[arg(long)]
+        and_later: bool,
+        /// Where to; a folder that is new or empty.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// See that in a tree without the pieces of a project its graded tests fail, each by naming one, and those of earlier projects pass.
+    CheckBlanks {
+        /// The projects; all of them if there is none.
+        projects: Vec<String>,
+    },
     /// Put known bugs into a copy of the tree, one at a time, and see that each is noticed by its rule.
     Mutants {
         /// Names of the bugs, without `.patch`; all of them if there is none.
@@ -59,6 +80,9 @@ fn main() -> ExitCode {
         Command::Proto { check: false } => proto::generate(),
         Command::TestProject { id } => test_project::run(&id),
         Command::ReplayTest { name } => test_project::replay(&name),
+        Command::Markers => markers::check(),
+        Command::Blank { project, and_later, out } => markers::blank(&project, and_later, &out),
+        Command::CheckBlanks { projects } => markers::check_blanks(&projects),
         Command::Mutants { names, of } => mutants::run(&names, of.as_deref()),
     };
     match outcome {

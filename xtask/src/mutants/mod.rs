@@ -10,8 +10,6 @@ mod patch;
 mod tree;
 mod verdict;
 
-use std::path::Path;
-
 use self::patch::Patch;
 use self::tree::Tree;
 use self::verdict::Verdict;
@@ -128,11 +126,6 @@ fn row(bug: &str, rules: &[String], seeds: &str, campaign: Option<Verdict>, grad
         campaign: campaign.as_ref().map_or_else(|| format!("{seeds} clean"), at_seed),
         graded: graded.iter().map(test).collect::<Vec<_>>().join(", "),
     }
-}
-
-/// The folder of the whole tree.
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("invariant: xtask is a folder of the tree")
 }
 
 #[cfg(test)]

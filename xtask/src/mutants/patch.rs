@@ -12,8 +12,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::root;
 use crate::error::{Error, Result, at};
+use crate::tree::root;
 
 /// One bug.
 pub struct Patch {

@@ -1,13 +1,12 @@
 //! A copy of the tree below the target folder, in which one bug at a time is put and taken out again.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use super::patch::Patch;
-use super::root;
 use super::verdict::{self, Verdict};
-use crate::error::{Error, Result, at};
+use crate::error::{Error, Result};
+use crate::tree;
 
 /// See the module.
 pub struct Tree {
@@ -24,23 +23,11 @@ pub struct Applied<'a> {
 impl Tree {
     /// Copies all files that git knows, or would take in, as they are now, into a folder of this name.
     pub fn copy(name: &str) -> Result<Self> {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-        let tree = Self { folder: target.join("mutants").join(name), target: target.join("mutants/build") };
-        match fs::remove_dir_all(&tree.folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(at(&tree.folder)(error)),
-            _ => {}
-        }
-        let listed = git(["ls-files", "--cached", "--others", "--exclude-standard", "-z"]).output();
-        let listed = listed.map_err(|error| Error::Git(error.to_string()))?;
-        for name in String::from_utf8_lossy(&listed.stdout).split('\0').filter(|name| !name.is_empty()) {
-            let (from, to) = (root().join(name), tree.folder.join(name));
-            if from.is_file() {
-                let parent = to.parent().expect("invariant: a file of the tree is in a folder");
-                fs::create_dir_all(parent).map_err(at(parent))?;
-                fs::copy(&from, &to).map_err(at(&to))?;
-            }
-        }
-        Ok(tree)
+        let target = tree::target();
+        let copy = Self { folder: target.join("mutants").join(name), target: target.join("mutants/build") };
+        tree::remove(&copy.folder)?;
+        tree::copy(&copy.folder, |_| None)?;
+        Ok(copy)
     }
 
     /// Puts a bug in.
@@ -109,13 +96,6 @@ impl Applied<'_> {
     pub fn blame(&self, error: Error) -> Error {
         Error::Patch { path: self.patch.path.clone(), reason: format!("the tree does not compile with it:\n{error}") }
     }
-}
-
-/// git in the tree itself.
-fn git<const COUNT: usize>(arguments: [&str; COUNT]) -> Command {
-    let mut command = Command::new("git");
-    command.current_dir(root()).args(arguments);
-    command
 }
 
 fn must_succeed(mut command: Command) -> Result<()> {

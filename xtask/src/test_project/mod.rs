@@ -3,12 +3,11 @@
 //! The tests are found by the tag at the end of their names and compared with `labs.toml`, so that a test that was renamed, lost or
 //! added without points is an error and never a silently smaller run.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::{BufRead, BufReader},
-    process::{Command, Stdio},
-};
+mod runner;
 
+use std::collections::BTreeSet;
+
+pub use self::runner::{Run, Runner};
 use crate::{
     error::{Error, Result},
     labs::{Labs, Project},
@@ -19,21 +18,28 @@ pub fn run(id: &str) -> Result<()> {
     let labs = Labs::load()?;
     let project = labs.project(id)?;
     println!("project {id}: {}", project.title);
-    let paths = find(project)?;
+    let run = graded(&Runner::here(), project, |line| println!("{line}"))?;
+    report(project, &run)
+}
+
+/// Runs the graded tests of a project in a tree and hands every line that they print to `show`.
+pub fn graded(runner: &Runner, project: &Project, show: impl FnMut(&str)) -> Result<Run> {
+    let paths = runner.find(project)?;
     compare(project, &paths)?;
-    let passed = execute(project, &paths)?;
-    report(project, &paths, &passed)
+    runner.execute(project, paths, show)
 }
 
 /// Runs one graded test and shows all that it prints. `SEEDS` and the other variables are the test's own.
 pub fn replay(name: &str) -> Result<()> {
     let labs = Labs::load()?;
     let project = labs.project_of_test(name)?;
-    let paths: Vec<String> = find(project)?.into_iter().filter(|path| name_of(path) == name).collect();
+    let runner = Runner::here();
+    let paths: Vec<String> = runner.find(project)?.into_iter().filter(|path| name_of(path) == name).collect();
     if paths.is_empty() {
         return Err(Error::TestsDiffer { missing: vec![name.to_owned()], ungraded: Vec::new() });
     }
-    let status = cargo_test(project)
+    let status = runner
+        .cargo_test(project)
         .args(["--", "--exact", "--nocapture"])
         .args(paths)
         .status()
@@ -44,38 +50,6 @@ pub fn replay(name: &str) -> Result<()> {
 /// The function's name in the path of a test.
 fn name_of(path: &str) -> &str {
     path.rsplit("::").next().unwrap_or(path)
-}
-
-/// With `ENGINE=rocksdb`, tests that can run on it are compiled for it.
-fn on_rocksdb(project: &Project) -> bool {
-    !project.rocksdb.is_empty() && std::env::var_os("ENGINE").is_some_and(|engine| engine == "rocksdb")
-}
-
-/// Tests with threads and clocks of their own do not share the machine with one another.
-fn one_at_a_time() -> bool {
-    std::env::var_os("DRIVER").is_some_and(|driver| driver == "threads")
-}
-
-fn cargo_test(project: &Project) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.arg("test").args(if on_rocksdb(project) { &project.rocksdb } else { &project.cargo });
-    command
-}
-
-/// Paths of all tests that carry the tag of the project.
-fn find(project: &Project) -> Result<BTreeSet<String>> {
-    let output = cargo_test(project)
-        .args(["--", "--list"])
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| Error::Cargo(error.to_string()))?;
-    if !output.status.success() {
-        return Err(Error::Cargo("the tests do not build".to_owned()));
-    }
-    let tag = format!("_{}", project.id);
-    let listed = String::from_utf8_lossy(&output.stdout);
-    let paths = listed.lines().filter_map(|line| line.strip_suffix(": test"));
-    Ok(paths.filter(|path| path.ends_with(&tag)).map(str::to_owned).collect())
 }
 
 /// Fails unless the tree and `labs.toml` hold the same tests.
@@ -91,40 +65,13 @@ fn compare(project: &Project, paths: &BTreeSet<String>) -> Result<()> {
     }
 }
 
-/// Runs the tests, shows cargo's output as it comes, and returns whether each of them passed.
-fn execute(project: &Project, paths: &BTreeSet<String>) -> Result<BTreeMap<String, bool>> {
-    let mut child = cargo_test(project)
-        .args(["--no-fail-fast", "--", "--exact"])
-        .args(one_at_a_time().then_some("--test-threads=1"))
-        .args(paths)
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| Error::Cargo(error.to_string()))?;
-    let mut passed = BTreeMap::new();
-    let output = child.stdout.take().expect("invariant: stdout was asked for as a pipe");
-    for line in BufReader::new(output).lines() {
-        let line = line.map_err(|error| Error::Cargo(error.to_string()))?;
-        println!("{line}");
-        let verdict = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "));
-        let verdict = verdict.map(|(path, verdict)| (path.trim_end_matches(" - should panic"), verdict));
-        if let Some((path, verdict)) = verdict.filter(|(path, _)| paths.contains(*path)) {
-            // A test may exist under the same path in two binaries; it passes when it passes in both.
-            let all = passed.entry(path.to_owned()).or_insert(true);
-            *all &= verdict == "ok";
-        }
-    }
-    child.wait().map_err(|error| Error::Cargo(error.to_string()))?;
-    Ok(passed)
-}
-
 /// Prints a line per graded test and the sum.
-fn report(project: &Project, paths: &BTreeSet<String>, passed: &BTreeMap<String, bool>) -> Result<()> {
+fn report(project: &Project, run: &Run) -> Result<()> {
     let (mut points, mut possible, mut failed) = (0, 0, 0);
     let width = project.tests.iter().map(|test| test.name.len()).max().unwrap_or_default();
     println!();
     for test in &project.tests {
-        let mut all = paths.iter().filter(|path| name_of(path) == test.name);
-        let pass = all.all(|path| passed.get(path) == Some(&true));
+        let pass = run.paths.iter().filter(|path| name_of(path) == test.name).all(|path| run.passed(path));
         let earned = if pass { test.points } else { 0 };
         println!("{:>4} of {:<3} {:<4} {:<width$}  {}", earned, test.points, mark(pass), test.name, test.title);
         points += earned;
