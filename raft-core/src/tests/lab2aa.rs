@@ -1,4 +1,4 @@
-//! Project 2AA, one node at a time: the rules of Raft paper section 5.1 and 5.2.
+//! Project 2AA, one node at a time: the rules of Raft paper sections 5.1, 5.2 and, for whose log a vote is given, 5.4.1.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +12,10 @@ const ELECTION_TICK: usize = 10;
 /// A node of which this project's code is in use, and none of later ones.
 fn node(id: u64, voters: &[u64]) -> Node {
     Node::new(id, voters).driven_by(Driver::Elections)
+}
+
+fn node_with_log(id: u64, voters: &[u64], terms: &[u64], term: u64) -> Node {
+    Node::with_log(id, voters, terms, term).driven_by(Driver::Elections)
 }
 
 fn updates_term_from_message(role: Role) {
@@ -238,5 +242,66 @@ fn vote_from_any_state_2aa() {
         assert_eq!(answers, [message(MessageType::MsgRequestVoteResponse, 1, 2, term)], "{role:?} grants");
         let raft = &node.raw.raft;
         assert_eq!((raft.role(), raft.term(), raft.vote()), (Role::Follower, term, 2));
+    }
+}
+
+#[test]
+fn voter_2aa() {
+    // (own log, candidate's last term, candidate's last index, rejected)
+    for (log, log_term, index, reject) in [
+        (vec![1], 1, 1, false),
+        (vec![1], 1, 2, false),
+        (vec![1, 1], 1, 1, true),
+        (vec![1], 2, 1, false),
+        (vec![1], 2, 2, false),
+        (vec![1, 1], 2, 1, false),
+        (vec![2], 1, 1, true),
+        (vec![2], 1, 2, true),
+        (vec![2, 2], 1, 1, true),
+    ] {
+        let mut node = node_with_log(1, &[1, 2], &log, 2);
+        let request = Message { log_term, index, ..message(MessageType::MsgRequestVote, 2, 1, 3) };
+        let answers = node.exchange(request);
+        let expected = Message { reject, ..message(MessageType::MsgRequestVoteResponse, 1, 2, 3) };
+        assert_eq!(answers, [expected], "own log {log:?}, candidate's ends with ({index}, {log_term})");
+    }
+}
+
+#[test]
+fn recv_msg_request_vote_2aa() {
+    use Role::{Candidate, Follower, Leader};
+    // (role, candidate's last index, its term, own vote, rejected); the own log ends with index 2, term 2.
+    let table = [
+        (Follower, 0, 0, 0, true),
+        (Follower, 0, 1, 0, true),
+        (Follower, 0, 2, 0, true),
+        (Follower, 0, 3, 0, false),
+        (Follower, 1, 0, 0, true),
+        (Follower, 1, 1, 0, true),
+        (Follower, 1, 2, 0, true),
+        (Follower, 1, 3, 0, false),
+        (Follower, 2, 0, 0, true),
+        (Follower, 2, 1, 0, true),
+        (Follower, 2, 2, 0, false),
+        (Follower, 2, 3, 0, false),
+        (Follower, 3, 0, 0, true),
+        (Follower, 3, 1, 0, true),
+        (Follower, 3, 2, 0, false),
+        (Follower, 3, 3, 0, false),
+        (Follower, 3, 2, 2, false),
+        (Follower, 3, 2, 1, true),
+        (Leader, 3, 3, 1, true),
+        (Candidate, 3, 3, 1, true),
+    ];
+    for (row, (role, index, log_term, vote, reject)) in table.into_iter().enumerate() {
+        let mut node = node_with_log(1, &[1, 2, 3], &[2, 2], 2);
+        // The same term on both sides, so that only vote and log decide.
+        let term = log_term.max(2);
+        let raft = node.raft();
+        (raft.term, raft.role, raft.vote) = (term, role, vote);
+        let answers = node.exchange(Message { index, log_term, ..message(MessageType::MsgRequestVote, 2, 1, term) });
+        let votes: Vec<bool> =
+            answers.iter().filter(|m| m.msg_type() == MessageType::MsgRequestVoteResponse).map(|m| m.reject).collect();
+        assert_eq!(votes, [reject], "row {row}");
     }
 }

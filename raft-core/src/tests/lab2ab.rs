@@ -185,28 +185,6 @@ fn vote_request_2ab() {
 }
 
 #[test]
-fn voter_2ab() {
-    // (own log, candidate's last term, candidate's last index, rejected)
-    for (log, log_term, index, reject) in [
-        (vec![1], 1, 1, false),
-        (vec![1], 1, 2, false),
-        (vec![1, 1], 1, 1, true),
-        (vec![1], 2, 1, false),
-        (vec![1], 2, 2, false),
-        (vec![1, 1], 2, 1, false),
-        (vec![2], 1, 1, true),
-        (vec![2], 1, 2, true),
-        (vec![2, 2], 1, 1, true),
-    ] {
-        let mut node = node_with_log(1, &[1, 2], &log, 2);
-        let request = Message { log_term, index, ..message(MessageType::MsgRequestVote, 2, 1, 3) };
-        let answers = node.exchange(request);
-        let expected = Message { reject, ..message(MessageType::MsgRequestVoteResponse, 1, 2, 3) };
-        assert_eq!(answers, [expected], "own log {log:?}, candidate's ends with ({index}, {log_term})");
-    }
-}
-
-#[test]
 fn leader_only_commits_log_from_current_term_2ab() {
     for (acked, committed) in [(1, 0), (2, 0), (3, 3)] {
         let mut node = node_with_log(1, &[1, 2], &[1, 2], 2);
@@ -262,45 +240,6 @@ fn handle_msg_append_2ab() {
         let raft = &node.raw.raft;
         assert_eq!((raft.last_index(), raft.committed()), (last, committed), "row {row}");
         assert_eq!(answers.iter().map(|m| m.reject).collect::<Vec<_>>(), [reject], "row {row}");
-    }
-}
-
-#[test]
-fn recv_msg_request_vote_2ab() {
-    use Role::{Candidate, Follower, Leader};
-    // (role, candidate's last index, its term, own vote, rejected); the own log ends with index 2, term 2.
-    let table = [
-        (Follower, 0, 0, 0, true),
-        (Follower, 0, 1, 0, true),
-        (Follower, 0, 2, 0, true),
-        (Follower, 0, 3, 0, false),
-        (Follower, 1, 0, 0, true),
-        (Follower, 1, 1, 0, true),
-        (Follower, 1, 2, 0, true),
-        (Follower, 1, 3, 0, false),
-        (Follower, 2, 0, 0, true),
-        (Follower, 2, 1, 0, true),
-        (Follower, 2, 2, 0, false),
-        (Follower, 2, 3, 0, false),
-        (Follower, 3, 0, 0, true),
-        (Follower, 3, 1, 0, true),
-        (Follower, 3, 2, 0, false),
-        (Follower, 3, 3, 0, false),
-        (Follower, 3, 2, 2, false),
-        (Follower, 3, 2, 1, true),
-        (Leader, 3, 3, 1, true),
-        (Candidate, 3, 3, 1, true),
-    ];
-    for (row, (role, index, log_term, vote, reject)) in table.into_iter().enumerate() {
-        let mut node = node_with_log(1, &[1, 2, 3], &[2, 2], 2);
-        // The same term on both sides, so that only vote and log decide.
-        let term = log_term.max(2);
-        let raft = node.raft();
-        (raft.term, raft.role, raft.vote) = (term, role, vote);
-        let answers = node.exchange(Message { index, log_term, ..message(MessageType::MsgRequestVote, 2, 1, term) });
-        let votes: Vec<bool> =
-            answers.iter().filter(|m| m.msg_type() == MessageType::MsgRequestVoteResponse).map(|m| m.reject).collect();
-        assert_eq!(votes, [reject], "row {row}");
     }
 }
 
