@@ -27,13 +27,14 @@ pub mod work;
 use std::any::Any;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use raftstore::Config;
 use raftstore::store::Layout;
 use storage::MemEngine;
 
-use self::driver::{Driver, Step};
+use self::driver::{Driver, Step, lock};
 pub use self::driver::{Pending, Reaction, Summary};
 pub use self::generic::{Chaos, generic, generic_seed};
 use self::setup::{DriverKind, EngineKind};
@@ -52,6 +53,8 @@ pub const ELECTION: u64 = 10;
 pub const PATIENCE: u64 = 10 * ELECTION;
 /// Ticks within which everything has come to rest after all faults have ended.
 pub const SETTLING: u64 = 40 * ELECTION;
+/// Held by the test that runs on threads.
+static ON_THREADS: Mutex<()> = Mutex::new(());
 /// Clients of the test itself are counted from here.
 const FIRST_TESTER: u64 = 1000;
 
@@ -70,6 +73,8 @@ pub struct Cluster {
 /// If a run fails; the verdict is printed.
 pub fn run(name: &str, setup: &Setup, body: impl Fn(&mut Cluster)) {
     let environment = Environment::read().unwrap_or_else(|error| panic!("{error}"));
+    // Stores with clocks of their own do not share the machine with those of another test.
+    let _alone = (environment.driver == DriverKind::Threads).then(|| lock(&ON_THREADS));
     for seed in environment.seeds.clone() {
         println!("{name}  seed {seed}  {environment}");
         if let Err(mut failure) = run_seed(name, setup, &environment, seed, &body) {

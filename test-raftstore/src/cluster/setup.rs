@@ -2,8 +2,8 @@
 //!
 //! | variable | values | default |
 //! |---|---|---|
-//! | `DRIVER` | `sim`: one thread, virtual time, everything follows from the seed; `threads`: the driver of production | `sim` |
-//! | `ENGINE` | `mem`: the engine in memory, which models what a crash loses; `rocksdb`: folders on disk, with `DRIVER=threads` | `mem` |
+//! | `DRIVER` | `sim`: one thread, virtual time, everything follows from the seed; `threads`: the driver of production | what the engine needs, `sim` with `mem` |
+//! | `ENGINE` | `mem`: the engine in memory, which models what a crash loses; `rocksdb`: folders on disk, on threads alone | `mem` |
 //! | `SEEDS` | `7` or `0..50` | ten seeds with `sim`, one with `threads` |
 
 use std::env::{self, VarError};
@@ -71,21 +71,20 @@ impl Environment {
     }
 
     fn of(driver: Option<&str>, engine: Option<&str>, seeds: Option<&str>) -> Result<Self, String> {
-        let driver = match driver.unwrap_or("sim") {
-            "sim" => DriverKind::Sim,
-            "threads" => DriverKind::Threads,
-            other => return Err(format!("DRIVER={other} is not known: sim or threads")),
-        };
         let engine = match engine.unwrap_or("mem") {
             "mem" => EngineKind::Mem,
             "rocksdb" => EngineKind::Rocksdb,
             other => return Err(format!("ENGINE={other} is not known: mem or rocksdb")),
         };
-        if driver == DriverKind::Sim && engine == EngineKind::Rocksdb {
-            return Err(
-                "ENGINE=rocksdb needs DRIVER=threads: a simulated disk has to know what a crash loses".to_owned()
-            );
-        }
+        let driver = match (driver, engine) {
+            (Some("sim"), EngineKind::Rocksdb) => {
+                let why = "a simulated disk has to know what a crash loses";
+                return Err(format!("DRIVER=sim runs on ENGINE=mem alone: {why}; leave DRIVER out, or say threads"));
+            }
+            (None, EngineKind::Rocksdb) | (Some("threads"), _) => DriverKind::Threads,
+            (None | Some("sim"), EngineKind::Mem) => DriverKind::Sim,
+            (Some(other), _) => return Err(format!("DRIVER={other} is not known: sim or threads")),
+        };
         if engine == EngineKind::Rocksdb && !cfg!(feature = "rocksdb") {
             let how = "run the tests by `make`, or add --features test-raftstore/rocksdb";
             return Err(format!("ENGINE=rocksdb is not compiled in: {how}"));
@@ -164,9 +163,19 @@ mod tests {
         let error = |driver, engine, seeds| Environment::of(driver, engine, seeds).unwrap_err();
         assert!(error(Some("fibers"), None, None).contains("DRIVER=fibers"));
         assert!(error(None, Some("sled"), None).contains("ENGINE=sled"));
-        assert!(error(None, Some("rocksdb"), None).contains("DRIVER=threads"));
+        assert!(error(Some("sim"), Some("rocksdb"), None).contains("DRIVER=sim"));
         assert!(error(None, None, Some("x")).contains("\"x\""));
         assert!(error(None, None, Some("5..5")).contains("no seed"));
+    }
+
+    #[test]
+    fn an_engine_on_disk_runs_on_threads() {
+        let environment = Environment::of(None, Some("rocksdb"), None);
+        if cfg!(feature = "rocksdb") {
+            assert_eq!(environment.unwrap().driver, DriverKind::Threads);
+        } else {
+            assert!(environment.unwrap_err().contains("--features test-raftstore/rocksdb"));
+        }
     }
 
     #[test]

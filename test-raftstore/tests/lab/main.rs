@@ -1,5 +1,5 @@
 //! The graded tests of raftstore. `test_raftstore::cluster` has the words they are written in, and the variables that choose what
-//! they run on: `ENGINE=rocksdb DRIVER=threads make test-project2b`.
+//! they run on: `ENGINE=rocksdb make test-project2b`.
 
 mod harness;
 mod project2b;
