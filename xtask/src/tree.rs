@@ -37,10 +37,10 @@ pub fn files() -> Result<Vec<String>> {
 
 /// Copies the tree into `folder`. `change` may give other contents for a file by its name; a file that is there with the right
 /// contents already is left alone, so that cargo does not compile it again.
-pub fn copy(folder: &Path, change: impl Fn(&str) -> Option<String>) -> Result<()> {
+pub fn copy(folder: &Path, change: impl Fn(&str) -> Result<Option<String>>) -> Result<()> {
     for name in files()? {
         let (from, to) = (root().join(&name), folder.join(&name));
-        let contents = match change(&name) {
+        let contents = match change(&name)? {
             Some(text) => text.into_bytes(),
             None => fs::read(&from).map_err(at(&from))?,
         };

@@ -24,22 +24,23 @@ pub fn changes_of(request: &AdminRequest) -> Option<&[ChangePeerRequest]> {
 
 /// What is proposed to raft-core for a command; `None` if it is no change of members.
 pub fn encode(command: &RaftCmdRequest) -> Option<Change> {
-    // lab:begin 3B membership::encode  hint="raft needs ids, the state machine the whole command: what would be missing when the entry is applied?"
     let request = command.admin_request.as_ref()?;
+    let changes = changes_of(request)?;
+    // lab:begin 3B membership::encode  hint="raft needs ids, the state machine the whole command: what would be missing when the entry is applied?"
     let context = command.encode_to_vec().into();
-    match (request.cmd_type(), changes_of(request)?) {
+    Some(match (request.cmd_type(), changes) {
         (AdminCmdType::ChangePeer, [change]) => {
             let ConfChangeSingle { change_type, node_id } = single(change);
-            Some(Change::V1(ConfChange { change_type, node_id, context, ..Default::default() }))
+            Change::V1(ConfChange { change_type, node_id, context, ..Default::default() })
         }
-        (_, changes) => {
+        _ => {
             let transition = match changes.len() {
                 0 | 1 => ConfChangeTransition::Auto,
                 _ => ConfChangeTransition::Explicit,
             } as i32;
-            Some(Change::V2(ConfChangeV2 { transition, changes: changes.iter().map(single).collect(), context }))
+            Change::V2(ConfChangeV2 { transition, changes: changes.iter().map(single).collect(), context })
         }
-    }
+    })
     // lab:end
 }
 

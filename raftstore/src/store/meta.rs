@@ -113,7 +113,7 @@ impl StoreMeta {
     /// # Errors
     /// The id of that region.
     pub fn reserve(&mut self, region: Region) -> Result<(), u64> {
-        // lab:begin 3B store_meta::reserve  hint="who has keys of that range: regions, and snapshots that are on their way"
+        // lab:begin 2C store_meta::reserve  hint="who has keys of that range: regions, and snapshots that are on their way"
         let regions = self.overlapping(&region.start_key, &region.end_key);
         let reserved = self.reserved.values().filter(|other| overlap(other, &region));
         let taken = regions.chain(reserved).map(|other| other.id).find(|other| *other != region.id);

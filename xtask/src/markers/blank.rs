@@ -1,7 +1,8 @@
 //! `make blank PROJECT=3b OUT=folder`: a copy of the tree without what students write in a project.
 //!
 //! Each piece becomes its hint, as a comment, and a `todo!` that names it; all else stays as it is. With the pieces of one project alone
-//! missing, a student can work on it with the solution of the earlier ones.
+//! missing, a student can work on it with the solution of the earlier ones. What only the missing pieces use would be warned of: the copy's
+//! Cargo.toml allows it, for all crates in one place, where it can be taken out again.
 
 use std::{fs, path::Path};
 
@@ -12,6 +13,12 @@ use crate::{
     tree,
 };
 
+/// What the copy's Cargo.toml has in addition.
+const LINTS: &str = "
+[workspace.lints.rust]
+# As long as pieces are missing, nothing uses what they would use.
+unused = \"allow\"
+";
 /// Columns of a line of the hint.
 const WIDTH: usize = 120;
 
@@ -41,11 +48,14 @@ pub(super) fn write(markers: &Markers, projects: &[Project], out: &Path) -> Resu
     let missing = |file: &str| -> Vec<&Region> {
         markers.in_file(file).iter().filter(|region| tags.contains(&region.tag)).collect()
     };
-    tree::copy(out, |file| {
-        let missing = missing(file);
-        // A file with markers was read a moment ago as text.
-        let text = (!missing.is_empty()).then(|| fs::read_to_string(tree::root().join(file)).ok()).flatten()?;
-        Some(without(&text, &missing))
+    let read = |file: &str| {
+        let path = tree::root().join(file);
+        fs::read_to_string(&path).map_err(at(path))
+    };
+    tree::copy(out, |file| match (file, missing(file)) {
+        ("Cargo.toml", _) => Ok(Some(read(file)? + LINTS)),
+        (_, missing) if missing.is_empty() => Ok(None),
+        (_, missing) => Ok(Some(without(&read(file)?, &missing))),
     })?;
     Ok(markers.0.keys().map(|file| missing(file).len()).sum())
 }

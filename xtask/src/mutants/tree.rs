@@ -26,7 +26,7 @@ impl Tree {
         let target = tree::target();
         let copy = Self { folder: target.join("mutants").join(name), target: target.join("mutants/build") };
         tree::remove(&copy.folder)?;
-        tree::copy(&copy.folder, |_| None)?;
+        tree::copy(&copy.folder, |_| Ok(None))?;
         Ok(copy)
     }
 
