@@ -6,7 +6,7 @@
 
 use std::{fs, path::Path};
 
-use super::{Markers, Region, tag_of};
+use super::{Marked, Markers, Region, tag_of};
 use crate::{
     error::{Error, Result, at},
     labs::{Labs, Project},
@@ -45,19 +45,16 @@ pub fn run(id: &str, and_later: bool, out: &Path) -> Result<()> {
 /// Writes the copy; how many pieces are missing in it.
 pub(super) fn write(markers: &Markers, projects: &[Project], out: &Path) -> Result<usize> {
     let tags: Vec<String> = projects.iter().map(tag_of).collect();
-    let missing = |file: &str| -> Vec<&Region> {
-        markers.in_file(file).iter().filter(|region| tags.contains(&region.tag)).collect()
-    };
-    let read = |file: &str| {
-        let path = tree::root().join(file);
-        fs::read_to_string(&path).map_err(at(path))
-    };
-    tree::copy(out, |file| match (file, missing(file)) {
-        ("Cargo.toml", _) => Ok(Some(read(file)? + LINTS)),
-        (_, missing) if missing.is_empty() => Ok(None),
-        (_, missing) => Ok(Some(without(&read(file)?, &missing))),
+    let is_missing = |region: &&Region| tags.contains(&region.tag);
+    tree::copy(out, |name| {
+        if name == "Cargo.toml" {
+            let path = tree::root().join(name);
+            return Ok(Some(fs::read_to_string(&path).map_err(at(path))? + LINTS));
+        }
+        let blanked = |file: &Marked| without(&file.text, &file.regions.iter().filter(is_missing).collect::<Vec<_>>());
+        Ok(markers.file(name).map(blanked))
     })?;
-    Ok(markers.0.keys().map(|file| missing(file).len()).sum())
+    Ok(markers.regions().filter(is_missing).count())
 }
 
 /// The text of a file without these regions.

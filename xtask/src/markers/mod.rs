@@ -29,7 +29,15 @@ use crate::{
 };
 
 /// All pieces that students write, by file.
-pub struct Markers(BTreeMap<String, Vec<Region>>);
+pub struct Markers(BTreeMap<String, Marked>);
+
+/// A file with pieces in it.
+pub struct Marked {
+    /// Its text, as it was when the markers were read.
+    pub text: String,
+    /// The pieces in their order.
+    pub regions: Vec<Region>,
+}
 
 impl Markers {
     /// Reads the markers of the whole tree.
@@ -65,7 +73,7 @@ impl Markers {
                 tags.insert(tag.clone());
             }
             if !regions.is_empty() {
-                markers.insert(file.clone(), regions);
+                markers.insert(file.clone(), Marked { text: text.clone(), regions });
             }
         }
         let idle = labs.projects.iter().filter(|project| !tags.contains(&tag_of(project)));
@@ -73,9 +81,14 @@ impl Markers {
         if problems.is_empty() { Ok(Self(markers)) } else { Err(Error::Markers { problems }) }
     }
 
-    /// The regions of a file.
-    pub fn in_file(&self, name: &str) -> &[Region] {
-        self.0.get(name).map_or(&[], Vec::as_slice)
+    /// All regions.
+    pub fn regions(&self) -> impl Iterator<Item = &Region> {
+        self.0.values().flat_map(|file| &file.regions)
+    }
+
+    /// A file, if it has pieces in it.
+    pub fn file(&self, name: &str) -> Option<&Marked> {
+        self.0.get(name)
     }
 }
 
@@ -87,7 +100,7 @@ pub fn tag_of(project: &Project) -> String {
 /// Fails unless every marker of the tree is in order.
 pub fn check() -> Result<()> {
     let markers = Markers::load(&Labs::load()?)?;
-    println!("{} pieces to write, in {} files", markers.0.values().map(Vec::len).sum::<usize>(), markers.0.len());
+    println!("{} pieces to write, in {} files", markers.regions().count(), markers.0.len());
     Ok(())
 }
 
