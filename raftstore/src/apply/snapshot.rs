@@ -17,6 +17,7 @@ impl<E: Engine> ApplyWorker<E> {
             self.metrics.snapshots_cancelled.inc();
             return Ok(());
         }
+        // lab:begin 2C apply::start_snapshot  hint="what lies in the engine, and what does the applied index say? the term is the entry's, not today's"
         self.flush()?;
         let Some(region) = self.take(region_id)? else { return Ok(()) };
         let index = region.state.applied_index;
@@ -36,5 +37,6 @@ impl<E: Engine> ApplyWorker<E> {
         }
         self.regions.insert(region_id, region);
         Ok(())
+        // lab:end
     }
 }

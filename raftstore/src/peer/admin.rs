@@ -73,6 +73,7 @@ impl<E: Engine> Peer<E> {
             let reason = format!("region {} is being changed by entry {index}", self.region.id);
             return waiting.refuse(|| Error::ServerIsBusy { reason: reason.clone() });
         }
+        // lab:begin 2C peer::propose_admin  hint="like writes, but alone; self.changes remembers what moves the epoch; a change of members, project 3B, is what membership::encode() gives"
         let (region_id, region_epoch) = (self.region.id, self.region.region_epoch);
         let header = Some(RaftRequestHeader { region_id, region_epoch, ..Default::default() });
         let entry = RaftCmdRequest { header, admin_request: Some(request), ..Default::default() };
@@ -89,6 +90,7 @@ impl<E: Engine> Peer<E> {
             }
             Err(error) => waiting.refuse(|| self.proposal_error(&error)),
         }
+        // lab:end
     }
 
     /// While the region is being changed, followers are told of commits at once: until they have applied the change they are behind in

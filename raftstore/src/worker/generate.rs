@@ -112,6 +112,7 @@ impl<E: Engine> Worker<E> {
 
     fn write_files(&self, id: SnapshotId, task: &GenerateTask<E::Snapshot>) -> Result<SnapshotMeta> {
         let _in_use = self.snapshots.hold(Origin::Generated, id);
+        // lab:begin 2C worker::write_files  hint="every pair of the region's range, in order, each column family for itself; look now and then whether anybody still wants it"
         let mut builder = self.snapshots.build(id);
         let (start, end) = bounds(&task.region);
         let mut pairs = 0;
@@ -129,6 +130,7 @@ impl<E: Engine> Worker<E> {
             cursor.status()?;
         }
         builder.finish()
+        // lab:end
     }
 }
 
