@@ -2,8 +2,9 @@
 
 use proto::eraftpb::{ConfState, HardState};
 
-use super::harness::{Node, config, entries};
-use crate::{MemStorage, SoftState};
+use super::harness::{Node, config, entries, entry};
+use super::lab2c::snapshot;
+use crate::{Config, MemStorage, SoftState};
 
 #[test]
 fn raw_node_start_2ac() {
@@ -50,4 +51,18 @@ fn raw_node_restart_2ac() {
     node.raw.advance(ready);
     assert!(!node.raw.has_ready());
     assert_eq!(node.raw.raft.soft_state(), SoftState::default());
+}
+
+#[test]
+fn raw_node_restart_from_snapshot_2ac() {
+    let mut stored = MemStorage::new();
+    stored.apply_snapshot(snapshot(2, 1, &[1, 2])).expect("newer than nothing");
+    stored.append(&[entry(3, 1)]);
+    stored.set_hard_state(HardState { term: 1, vote: 0, commit: 3 });
+    let mut node = Node::with_storage(&Config { applied: 2, ..config(1) }, stored);
+    let ready = node.raw.ready();
+    assert_eq!(ready.committed_entries, [entry(3, 1)]);
+    assert!(ready.entries.is_empty() && ready.hard_state.is_none());
+    node.raw.advance(ready);
+    assert!(!node.raw.has_ready());
 }

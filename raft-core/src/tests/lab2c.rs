@@ -106,20 +106,6 @@ fn slow_node_restore_2c() {
 }
 
 #[test]
-fn raw_node_restart_from_snapshot_2c() {
-    let mut stored = MemStorage::new();
-    stored.apply_snapshot(snapshot(2, 1, &[1, 2])).expect("newer than nothing");
-    stored.append(&[entry(3, 1)]);
-    stored.set_hard_state(HardState { term: 1, vote: 0, commit: 3 });
-    let mut node = Node::with_storage(&Config { applied: 2, ..config(1) }, stored);
-    let ready = node.raw.ready();
-    assert_eq!(ready.committed_entries, [entry(3, 1)]);
-    assert!(ready.entries.is_empty() && ready.hard_state.is_none());
-    node.raw.advance(ready);
-    assert!(!node.raw.has_ready());
-}
-
-#[test]
 fn while_a_snapshot_is_pending_nothing_else_is_taken_in() {
     let mut node = Node::new(1, &[1, 2]);
     node.step(snapshot_message(snapshot(11, 3, &[1, 2]), 4));
