@@ -61,8 +61,8 @@ blank: setup ## a copy of the tree without what students write in a project (PRO
 	@cargo run -q -p xtask -- blank --project $(or $(PROJECT),$(error which one? make blank PROJECT=3b OUT=folder)) $(if $(LATER),--and-later) --out $(or $(OUT),$(error where to? make blank PROJECT=3b OUT=folder))
 
 .PHONY: check-blanks
-check-blanks: setup ## see that what is missing in such a copy makes the graded tests of the project fail, and no others (PROJECTS="2b 3b")
-	@cargo run -q -p xtask -- check-blanks $(PROJECTS)
+check-blanks: setup ## see that what is missing in such a copy makes the graded tests of the project fail, and no earlier ones (PROJECTS="2b 3b" EARLIER=2b,2c)
+	@cargo run -q -p xtask -- check-blanks $(PROJECTS) $(if $(EARLIER),--earlier $(EARLIER))
 
 .PHONY: sim
 sim: setup ## run simulated clusters under faults (SEEDS=0..200)

@@ -61,6 +61,9 @@ enum Command {
     CheckBlanks {
         /// The projects; all of them if there is none.
         projects: Vec<String>,
+        /// The projects, separated by commas, whose tests must pass as far as they are earlier ones; all of them if this is left out.
+        #[arg(long, value_delimiter = ',')]
+        earlier: Option<Vec<String>>,
     },
     /// Put known bugs into a copy of the tree, one at a time, and see that each is noticed by its rule.
     Mutants {
@@ -82,7 +85,7 @@ fn main() -> ExitCode {
         Command::ReplayTest { name } => test_project::replay(&name),
         Command::Markers => markers::check(),
         Command::Blank { project, and_later, out } => markers::blank(&project, and_later, &out),
-        Command::CheckBlanks { projects } => markers::check_blanks(&projects),
+        Command::CheckBlanks { projects, earlier } => markers::check_blanks(&projects, earlier.as_deref()),
         Command::Mutants { names, of } => mutants::run(&names, of.as_deref()),
     };
     match outcome {

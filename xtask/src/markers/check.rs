@@ -14,25 +14,28 @@ use crate::{
     tree,
 };
 
-/// Checks the projects with these ids, all if there are none. Only these count as earlier ones.
-pub fn run(ids: &[String]) -> Result<()> {
+/// Checks the projects with these ids, all if there are none. Of the earlier projects the tests of those in `earlier` are run, if that
+/// is given.
+pub fn run(ids: &[String], earlier: Option<&[String]>) -> Result<()> {
     let labs = Labs::load()?;
-    for id in ids {
+    for id in ids.iter().chain(earlier.unwrap_or_default()) {
         labs.project(id)?;
     }
-    let projects = labs.projects.iter().filter(|project| ids.is_empty() || ids.contains(&project.id));
-    let projects: Vec<&Project> = projects.collect();
     let markers = Markers::load(&labs)?;
     let folder = tree::target().join("blanks");
     let copy = folder.join("tree");
     tree::remove(&copy)?;
     let runner = Runner::of_copy(&copy, &folder.join("build"));
     let mut wrong = Vec::new();
-    for (position, project) in projects.iter().enumerate() {
-        let count = blank::write(&markers, std::slice::from_ref(*project), &copy)?;
+    for (position, project) in labs.projects.iter().enumerate() {
+        if !ids.is_empty() && !ids.contains(&project.id) {
+            continue;
+        }
+        let count = blank::write(&markers, std::slice::from_ref(project), &copy)?;
         println!("project {}, without its {count} pieces", project.id);
         wrong.extend(missing_pieces_show(&runner, project)?);
-        for earlier in &projects[..position] {
+        let wanted = |other: &&Project| earlier.is_none_or(|ids| ids.contains(&other.id));
+        for earlier in labs.projects[..position].iter().filter(wanted) {
             wrong.extend(nothing_else_is_missing(&runner, project, earlier)?);
         }
     }
