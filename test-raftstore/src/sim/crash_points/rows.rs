@@ -194,6 +194,6 @@ mod tests {
         assert_eq!(tally.missing(), ["behind identity"]);
         tally.add(&effect(&[Mark::second(Row::Identity)]), Moment::After);
         assert_eq!(tally.missing(), [""; 0]);
-        assert!(tally.to_string().contains("identity                       1             2       1"), "{tally}");
+        assert!(tally.to_string().contains("identity                       1             1       1"), "{tally}");
     }
 }

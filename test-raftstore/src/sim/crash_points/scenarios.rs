@@ -76,6 +76,8 @@ pub const ALL: &[Scenario] = &[
         ..PLAIN
     },
     Scenario { name: "split", victims: &[LEADER, FOLLOWER], script: split, ..PLAIN },
+    // Where nobody else has the new region, it comes from this store's disk or not at all.
+    Scenario { name: "split-alone", stores: 1, victims: &[LEADER], script: split, ..PLAIN },
     Scenario { name: "late-split", victims: &[OTHER], script: late_split, ..PLAIN },
     Scenario {
         name: "add-peer",
