@@ -33,14 +33,20 @@ pub(super) fn on_raft_message<E: Engine>(
     router: &Router<E>,
     context: &Arc<PeerContext<E>>,
 ) -> Result<Option<RaftMessage>> {
-    // lab:begin 3B store::on_raft_message  hint="between the router's look and this one, the peer may have come into being"
     let record: Option<RegionLocalState> = read(&context.engines.kv, Cf::Raft, &keys::region_state(message.region_id))?;
     let mut meta = context.meta.lock();
+    // Between the router's look and this one, the peer may have come into being.
     if router.has_peer(message.region_id) {
         drop(meta);
         router.raft_message(message);
         return Ok(None);
     }
+    // A snapshot that could not be restored: the replica is out of order.
+    if record.as_ref().is_some_and(|record| record.state() == PeerState::Applying) {
+        router.metrics().messages_dropped.inc();
+        return Ok(None);
+    }
+    // lab:begin 3B store::on_raft_message  hint="row by row of the table above: is a peer about to come, may this message make one, has a tombstone an answer?"
     let about_to_come = meta.region(message.region_id).is_some()
         || meta.overlapping(&message.start_key, &message.end_key).next().is_some();
     if about_to_come && is_vote(&message) {

@@ -96,6 +96,7 @@ impl StoreMeta {
     /// # Panics
     /// If a part overlaps another region, or a new part is known already.
     pub fn split<'a>(&mut self, parts: impl Iterator<Item = &'a Region> + Clone) -> BTreeSet<u64> {
+        // lab:begin 3B store_meta::split  hint="one part was known before; the keys of the others were its; who of them was made by a message?"
         let known = parts.clone().filter_map(|part| self.remove(part.id)).count();
         assert!(known == 1, "invariant S-SPLIT-IDS: of the parts of a split {known} were known before");
         let mut uninitialized = BTreeSet::new();
@@ -106,6 +107,7 @@ impl StoreMeta {
             }
         }
         uninitialized
+        // lab:end
     }
 
     /// Reserves the range of a snapshot's region, or says which other region has it or part of it (S-SNAP-RANGE).
@@ -194,7 +196,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "S-DISJOINT")]
-    fn regions_that_overlap_are_found_out_3b() {
+    fn regions_that_overlap_are_found_out_2b() {
         let mut meta = StoreMeta::default();
         meta.put(region(1, "", "m"));
         meta.put(region(2, "l", ""));

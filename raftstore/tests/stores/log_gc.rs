@@ -7,7 +7,8 @@ use storage::{Cf, Cursor, Reader};
 use crate::common::Cluster;
 
 fn cluster() -> (Cluster, u64) {
-    let config = Config { log_gc_ticks: 5, log_gc_threshold: 10, ..Config::default() };
+    let never = u64::MAX >> 1;
+    let config = Config { log_gc_ticks: 5, log_gc_threshold: 10, split_check_ticks: never, ..Config::default() };
     let mut cluster = Cluster::with_config(Layout::default(), config);
     let leader = cluster.elect(None);
     (cluster, leader)

@@ -14,7 +14,7 @@ use super::disk::LabEngine;
 use crate::linearizability::{self, Verdict};
 use crate::sim::lab::regions_of;
 use crate::sim::{check_cover, summarize};
-use crate::verdict::FailureKind;
+use crate::verdict::{Failure, FailureKind};
 
 impl<E: LabEngine> ThreadCluster<E> {
     /// No store has stopped by itself, and no client was told what cannot be.
@@ -25,11 +25,15 @@ impl<E: LabEngine> ThreadCluster<E> {
         for (id, store) in &self.stores {
             let fatal = store.running().and_then(|running| running.fatal().try_recv().ok());
             if let Some(error) = fatal {
-                let details = format!("store {id} has stopped by itself: {error}");
-                return Err(self.verdict(FailureKind::Contract, "STORE-ERROR", details));
+                return Err(self.stopped_by_itself(*id, &error));
             }
         }
         Ok(())
+    }
+
+    pub(super) fn stopped_by_itself(&self, store: u64, error: &raftstore::Error) -> Box<Failure> {
+        let details = format!("store {store} has stopped by itself: {error}");
+        self.verdict(FailureKind::Contract, "STORE-ERROR", details)
     }
 
     /// Whether all replicas have come to the same state and the scheduler knows it.

@@ -74,8 +74,11 @@ impl<E: LabEngine> Driver for ThreadCluster<E> {
 
     fn crash(&mut self, id: u64) -> Step {
         lock(self.network.routers()).remove(&id);
-        let has_run = self.stores.get_mut(&id).is_some_and(|store| store.crash(&mut self.rng));
-        self.crashes += u64::from(has_run);
+        let Some(store) = self.stores.get_mut(&id) else { return Ok(()) };
+        match store.crash(&mut self.rng) {
+            Ok(has_run) => self.crashes += u64::from(has_run),
+            Err(error) => return Err(self.stopped_by_itself(id, &error)),
+        }
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use proto::raft_serverpb::{RegionLocalState, StoreIdent};
 use raftstore::snapshot::{MemDir, SnapshotStore};
 use raftstore::store::{Layout, bootstrap};
 use raftstore::threads::RunningStore;
-use raftstore::{Config, Engines, Router, SchedulerLink};
+use raftstore::{Config, Engines, Error, Router, SchedulerLink};
 use slog::{Discard, Logger, o};
 use storage::{Cf, Reader};
 
@@ -60,8 +60,15 @@ impl<E: LabEngine> ThreadStore<E> {
     }
 
     /// Ends the store's threads in the middle of whatever they do. False if it did not run.
-    pub fn crash(&mut self, rng: &mut SeededRng) -> bool {
-        let (Some(running), Some(engines)) = (self.running.take(), self.engines.take()) else { return false };
+    ///
+    /// # Errors
+    /// A stage had failed before, or has panicked when its disk was gone: the crash must not cover that.
+    pub fn crash(&mut self, rng: &mut SeededRng) -> raftstore::Result<bool> {
+        let (Some(running), Some(engines)) = (self.running.take(), self.engines.take()) else { return Ok(false) };
+        let fatal = running.fatal().clone();
+        if let Ok(error) = fatal.try_recv() {
+            return Err(error);
+        }
         engines.kv.cut();
         engines.raft.cut();
         let kv = engines.kv.inner().after_crash(rng);
@@ -69,7 +76,11 @@ impl<E: LabEngine> ThreadStore<E> {
         running.stop();
         drop(engines);
         self.engines = kv.zip(raft).map(|(kv, raft)| Engines { kv: Cut::new(kv), raft: Cut::new(raft) });
-        true
+        match fatal.try_recv() {
+            Ok(panic @ Error::Panicked { .. }) => Err(panic),
+            // That a write fails is what the crash is.
+            _ => Ok(true),
+        }
     }
 
     /// Ends the store in order.
