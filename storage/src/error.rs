@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use proto::errorpb;
 
+use crate::Cf;
+
 /// Result with this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -31,6 +33,10 @@ pub enum Error {
     /// Any other failure that the engine reports.
     #[error("storage engine error: {message}")]
     Engine { message: String },
+
+    /// Pairs of a table have to come in ascending order of their keys, none twice.
+    #[error("the pairs of a table in column family {cf} are not sorted: key {} comes behind {}", Hex(key), Hex(before))]
+    Unsorted { cf: Cf, before: Vec<u8>, key: Vec<u8> },
 
     /// The engine or the storage was shut down (or has crashed, in the simulator).
     #[error("storage is stopped")]
@@ -104,6 +110,7 @@ impl Error {
             | Error::Corrupted { .. }
             | Error::Busy { .. }
             | Error::Engine { .. }
+            | Error::Unsorted { .. }
             | Error::Stopped => false,
         }
     }

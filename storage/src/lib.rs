@@ -25,6 +25,7 @@ pub use engine::batch::{WriteBatch, WriteOp};
 pub use engine::mem::{MemEngine, MemFaults};
 #[cfg(feature = "rocksdb")]
 pub use engine::rocks::{RocksEngine, RocksOptions};
+pub use engine::tables::TableWriter;
 pub use engine::{Cursor, Durability, Engine, Reader};
 pub use error::{Error, Result};
 pub use modify::{CasOutcome, CompareAndSwap, Modify};

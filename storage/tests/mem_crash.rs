@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use storage::engine::mem::MemFault;
-use storage::{Cf, Durability, Engine, Error, MemEngine, Reader, WriteBatch};
+use storage::{Cf, Durability, Engine, Error, MemEngine, Reader, TableWriter, WriteBatch};
 
 fn put(engine: &MemEngine, key: &str, value: &str, durability: Durability) -> storage::Result<()> {
     let mut batch = WriteBatch::new();
@@ -122,6 +122,54 @@ fn approximate_size_covers_the_range() {
     assert!((250_000..1_000_000).contains(&half), "{half} bytes for 500 pairs of about 1000 bytes");
     assert_eq!(size(Some(2000), None), 0);
     assert_eq!(engine.approximate_size(Cf::Lock, None, None), Ok(0));
+}
+
+fn make_table(engine: &MemEngine, name: &str) -> storage::Result<()> {
+    let mut writer = engine.table_writer(name, Cf::Raw)?;
+    writer.put(b"t", b"1")?;
+    writer.finish()
+}
+
+#[test]
+fn a_crash_leaves_finished_tables_and_what_was_ingested_with_all_before_it() {
+    let engine = MemEngine::new();
+    make_table(&engine, "t").unwrap();
+    let mut unfinished = engine.table_writer("u", Cf::Raw).unwrap();
+    unfinished.put(b"u", b"1").unwrap();
+    put(&engine, "a", "1", Durability::Buffered).unwrap();
+    let found = engine.crash_image(0);
+    assert_eq!(found.table_names(), Ok(vec!["t".to_owned()]));
+    assert_eq!((found.get(Cf::Raw, b"t"), get(&found, "a")), (Ok(None), None));
+    found.ingest("t", &[Cf::Raw]).unwrap();
+    assert_eq!(found.crash_image(0).get(Cf::Raw, b"t"), Ok(Some(Bytes::from("1"))));
+    engine.ingest("t", &[Cf::Raw]).unwrap();
+    assert_eq!(engine.unsynced(), 0);
+    put(&engine, "b", "1", Durability::Buffered).unwrap();
+    let found = engine.crash(0);
+    assert_eq!(found.get(Cf::Raw, b"t"), Ok(Some(Bytes::from("1"))));
+    assert_eq!((get(&found, "a"), get(&found, "b")), (Some(Bytes::from("1")), None));
+    assert_eq!(engine.ingest("t", &[Cf::Raw]), Err(Error::Stopped));
+    assert_eq!(unfinished.finish(), Err(Error::Stopped));
+    assert_eq!(make_table(&engine, "v"), Err(Error::Stopped));
+}
+
+#[test]
+fn tables_meet_the_faults_of_the_disk() {
+    let engine = MemEngine::new();
+    let faults = engine.faults();
+    faults.set_free_bytes(Some(1));
+    assert!(matches!(make_table(&engine, "t"), Err(Error::DiskFull { .. })));
+    assert_eq!(engine.table_names(), Ok(vec![]));
+    faults.set_free_bytes(Some(2));
+    make_table(&engine, "t").unwrap();
+    engine.ingest("t", &[Cf::Raw]).expect("tables have their room already");
+    faults.clear();
+    faults.fail_next(MemFault::Io, 1);
+    assert!(matches!(engine.ingest("t", &[Cf::Raw]), Err(Error::Io { .. })));
+    engine.ingest("t", &[Cf::Raw]).unwrap();
+    assert!(engine.damage_tables("t") && !engine.damage_tables("u"));
+    assert!(matches!(engine.check_tables("t", Cf::Raw), Err(Error::Corrupted { .. })));
+    assert!(matches!(engine.ingest("t", &[Cf::Raw]), Err(Error::Corrupted { .. })));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use storage::engine::rocks::Expiry;
 use storage::raw::value;
-use storage::{Cf, Cursor, Durability, Engine, Error, Reader, RocksEngine, RocksOptions, WriteBatch};
+use storage::{Cf, Cursor, Durability, Engine, Error, Reader, RocksEngine, RocksOptions, TableWriter, WriteBatch};
 
 fn open(path: &Path) -> RocksEngine {
     RocksEngine::open(path, RocksOptions::kv()).expect("the database opens")
@@ -173,6 +173,75 @@ fn a_column_family_that_was_not_opened_is_an_error() {
     batch.put(Cf::Write, "k", "v");
     assert!(matches!(engine.write(batch, Durability::Sync), Err(Error::Engine { .. })));
     assert_eq!(engine.get(Cf::Raft, b"k"), Ok(None), "nothing of the batch was written");
+}
+
+/// Pairs of 100 kB in each of `numbers`.
+fn make_tables(engine: &RocksEngine, name: &str, numbers: std::ops::Range<u32>) {
+    let mut writer = engine.table_writer(name, Cf::Raw).unwrap();
+    let mut random = 1_u64;
+    for number in numbers {
+        let value: Vec<u8> = std::iter::repeat_with(|| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 56) as u8
+        })
+        .take(100_000)
+        .collect();
+        writer.put(&number.to_be_bytes(), &value).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+#[test]
+fn finished_tables_outlive_the_engine_and_are_several_files() {
+    let folder = tempfile::tempdir().unwrap();
+    make_tables(&open(folder.path()), "t", 0..1000);
+    let tables = folder.path().join("tables");
+    let files = files_with(&tables, ".sst");
+    assert!(files.len() > 1 && files.len() < 10, "{files:?}");
+    let engine = open(folder.path());
+    put(&engine, Cf::Raw, "unsynced", "v");
+    engine.ingest("t", &[Cf::Raw]).unwrap();
+    assert_eq!(files_with(&tables, ".sst"), files, "they can be ingested again");
+    assert!(files_with(&tables, ".link").is_empty());
+    assert!(engine.table_bytes(Cf::Raw).unwrap() > 90_000_000);
+    let link_count = |path: &Path| std::os::unix::fs::MetadataExt::nlink(&std::fs::metadata(path).unwrap());
+    assert_eq!(link_count(&files[0]), 2, "nothing was copied");
+    engine.remove_tables("t").unwrap();
+    assert!(files_with(&tables, "").is_empty());
+    drop(engine);
+    let engine = open(folder.path());
+    for number in [0_u32, 500, 999] {
+        assert_eq!(engine.get(Cf::Raw, &number.to_be_bytes()).unwrap().map(|value| value.len()), Some(100_000));
+    }
+    assert_eq!(engine.get(Cf::Raw, b"unsynced"), Ok(Some(Bytes::from("v"))));
+}
+
+#[test]
+fn tables_that_are_cut_short_or_gone_are_found_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path());
+    let tables = folder.path().join("tables");
+    for case in 0..3 {
+        make_tables(&engine, "t", 0..700);
+        engine.check_tables("t", Cf::Raw).unwrap();
+        let files = files_with(&tables, ".sst");
+        match case {
+            0 => std::fs::remove_file(&files[1]).unwrap(),
+            1 => std::fs::OpenOptions::new().write(true).open(&files[0]).unwrap().set_len(1000).unwrap(),
+            _ => std::fs::remove_file(tables.join("t.raw.list")).unwrap(),
+        }
+        assert!(matches!(engine.check_tables("t", Cf::Raw), Err(Error::Corrupted { .. })), "case {case}");
+        assert!(matches!(engine.ingest("t", &[Cf::Raw]), Err(Error::Corrupted { .. })), "case {case}");
+        assert_eq!(engine.get(Cf::Raw, &0_u32.to_be_bytes()), Ok(None), "case {case}");
+    }
+    // A file that is garbage, and as long as it should be.
+    make_tables(&engine, "t", 0..10);
+    let file = files_with(&tables, ".sst").remove(0);
+    let len = std::fs::metadata(&file).unwrap().len();
+    std::fs::write(&file, vec![0xAA; len as usize]).unwrap();
+    assert!(matches!(engine.ingest("t", &[Cf::Raw]), Err(Error::Corrupted { .. })));
+    make_tables(&engine, "t", 0..10);
+    engine.ingest("t", &[Cf::Raw]).unwrap();
 }
 
 #[test]

@@ -8,10 +8,11 @@ pub mod batch;
 pub mod mem;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
+pub mod tables;
 
 use bytes::Bytes;
 
-use crate::{Cf, Result, WriteBatch};
+use crate::{Cf, Result, TableWriter, WriteBatch};
 
 /// What a returned [`Engine::write`] promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,9 @@ pub trait Engine: Reader + Clone + Send + Sync + 'static {
     /// An owned point-in-time view; it keeps the data it sees alive, so drop it soon.
     type Snapshot: Reader + Clone + Send + Sync + 'static;
 
+    /// Writes tables that can be ingested; see [`tables`].
+    type TableWriter: TableWriter;
+
     /// Takes a snapshot of everything written so far.
     fn snapshot(&self) -> Self::Snapshot;
 
@@ -88,6 +92,29 @@ pub trait Engine: Reader + Clone + Send + Sync + 'static {
 
     /// Returns when everything written before is durable.
     fn sync(&self) -> Result<()>;
+
+    /// Begins tables of column family `cf` under `name`; finished ones of both are gone.
+    ///
+    /// Errors: those of the disk; [`Error::Engine`](crate::Error::Engine) if `name` has other characters than letters, digits, `-` and `_`.
+    fn table_writer(&self, name: &str, cf: Cf) -> Result<Self::TableWriter>;
+
+    /// Whether there are finished tables of column family `cf` under `name`, whole as far as can be told without reading them through.
+    ///
+    /// Errors: [`Error::Corrupted`](crate::Error::Corrupted) if not; those of the disk.
+    fn check_tables(&self, name: &str, cf: Cf) -> Result<()>;
+
+    /// Adds the pairs of the finished tables of `name` in these column families, on top of what is there. Returns when they, and everything
+    /// written before, are durable. The tables of one column family appear together; a crash may come between two column families, so
+    /// ask again after one: the tables stay.
+    ///
+    /// Errors: those of [`check_tables`](Engine::check_tables), and then nothing is added; those of the disk.
+    fn ingest(&self, name: &str, cfs: &[Cf]) -> Result<()>;
+
+    /// Removes the tables of `name`, finished or not. Pairs that were ingested stay, and that there are no such tables is no error.
+    fn remove_tables(&self, name: &str) -> Result<()>;
+
+    /// The names under which there are tables, in order. After a crash there may be unfinished ones among them.
+    fn table_names(&self) -> Result<Vec<String>>;
 
     /// About how many bytes the pairs with keys in `[lower, upper)` take: good enough to find the regions that deserve an exact count
     /// by a cursor. RocksDB counts table files only, so recent writes (up to its write buffers) may be missing and overwritten

@@ -6,6 +6,7 @@
 mod cursor;
 mod faults;
 mod table;
+mod tables;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,8 +15,10 @@ use bytes::Bytes;
 
 pub use cursor::MemCursor;
 pub use faults::{MemFault, MemFaults};
+pub use tables::MemTableWriter;
 
 use self::table::Tables;
+use self::tables::FinishedTables;
 use crate::{Cf, Durability, Engine, Error, Reader, Result, WriteBatch};
 
 /// Batches that may be un-synced at once before the oldest becomes durable by itself, as an operating system writes old pages back.
@@ -36,6 +39,8 @@ struct State {
     /// The batches that lead from `durable` to `visible`, oldest first.
     unsynced: VecDeque<WriteBatch>,
     unsynced_limit: usize,
+    /// Tables that can be ingested. A crash leaves them.
+    finished: FinishedTables,
     stopped: bool,
 }
 
@@ -71,12 +76,12 @@ impl MemEngine {
 
     /// An empty engine that keeps at most `limit` batches un-synced: when there are more, the oldest become durable.
     pub fn with_unsynced_limit(limit: usize) -> Self {
-        Self::from_durable(Tables::default(), limit, MemFaults::default())
+        Self::from_durable(Tables::default(), FinishedTables::default(), limit, MemFaults::default())
     }
 
-    fn from_durable(durable: Tables, unsynced_limit: usize, faults: MemFaults) -> Self {
+    fn from_durable(durable: Tables, finished: FinishedTables, unsynced_limit: usize, faults: MemFaults) -> Self {
         let visible = durable.clone();
-        let state = State { visible, durable, unsynced: VecDeque::new(), unsynced_limit, stopped: false };
+        let state = State { visible, durable, unsynced: VecDeque::new(), unsynced_limit, finished, stopped: false };
         Self { state: Arc::new(Mutex::new(state)), faults }
     }
 
@@ -98,7 +103,7 @@ impl MemEngine {
         for batch in state.unsynced.iter().take(survivors) {
             durable.apply(batch);
         }
-        Self::from_durable(durable, state.unsynced_limit, self.faults.clone())
+        Self::from_durable(durable, state.finished.clone(), state.unsynced_limit, self.faults.clone())
     }
 
     /// Crashes: every write and sync through this handle and its clones fails from now on with [`Error::Stopped`]. Returns the engine
@@ -138,6 +143,7 @@ impl Reader for MemEngine {
 
 impl Engine for MemEngine {
     type Snapshot = MemSnapshot;
+    type TableWriter = MemTableWriter;
 
     fn snapshot(&self) -> MemSnapshot {
         MemSnapshot { tables: Arc::new(self.tables()) }
@@ -165,6 +171,26 @@ impl Engine for MemEngine {
         self.faults.admit(0)?;
         state.make_durable();
         Ok(())
+    }
+
+    fn table_writer(&self, name: &str, cf: Cf) -> Result<MemTableWriter> {
+        MemTableWriter::new(self.clone(), name, cf)
+    }
+
+    fn check_tables(&self, name: &str, cf: Cf) -> Result<()> {
+        self.finished_tables(name, cf).map(drop)
+    }
+
+    fn ingest(&self, name: &str, cfs: &[Cf]) -> Result<()> {
+        self.add_tables(name, cfs)
+    }
+
+    fn remove_tables(&self, name: &str) -> Result<()> {
+        self.drop_tables(name)
+    }
+
+    fn table_names(&self) -> Result<Vec<String>> {
+        Ok(self.state().finished.keys().cloned().collect())
     }
 
     fn approximate_size(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<u64> {

@@ -11,6 +11,7 @@ mod options;
 mod prime;
 mod snapshot;
 mod stats;
+mod tables;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use expiry_filter::Expiry;
 pub use options::RocksOptions;
 pub use snapshot::RocksSnapshot;
 pub use stats::MemoryUsage;
+pub use tables::RocksTableWriter;
 
 use self::error::from_rocks;
 use crate::{Cf, Durability, Engine, Error, Reader, Result, WriteBatch, WriteOp};
@@ -40,7 +42,7 @@ struct Inner {
     db: DB,
     path: PathBuf,
     block_cache: rocksdb::Cache,
-    column_families: Vec<Cf>,
+    options: RocksOptions,
 }
 
 impl Inner {
@@ -75,7 +77,7 @@ impl RocksEngine {
 
     /// Writes everything that is only in memory and in the log into table files.
     pub fn flush(&self) -> Result<()> {
-        for cf in &self.inner.column_families {
+        for cf in &self.inner.options.column_families {
             self.inner.db.flush_cf(self.inner.handle(*cf)?).map_err(from_rocks)?;
         }
         Ok(())
@@ -122,6 +124,7 @@ impl Reader for RocksEngine {
 
 impl Engine for RocksEngine {
     type Snapshot = RocksSnapshot;
+    type TableWriter = RocksTableWriter;
 
     fn snapshot(&self) -> RocksSnapshot {
         RocksSnapshot::take(Arc::clone(&self.inner))
@@ -141,6 +144,26 @@ impl Engine for RocksEngine {
 
     fn sync(&self) -> Result<()> {
         self.inner.db.flush_wal(true).map_err(from_rocks)
+    }
+
+    fn table_writer(&self, name: &str, cf: Cf) -> Result<RocksTableWriter> {
+        RocksTableWriter::new(self, name, cf)
+    }
+
+    fn check_tables(&self, name: &str, cf: Cf) -> Result<()> {
+        tables::finished(&self.inner, name, cf).map(drop)
+    }
+
+    fn ingest(&self, name: &str, cfs: &[Cf]) -> Result<()> {
+        tables::ingest(self, name, cfs)
+    }
+
+    fn remove_tables(&self, name: &str) -> Result<()> {
+        tables::remove_tables(&self.inner, name)
+    }
+
+    fn table_names(&self) -> Result<Vec<String>> {
+        tables::names(&self.inner)
     }
 
     fn approximate_size(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<u64> {

@@ -15,7 +15,7 @@ pub(super) fn open(path: &Path, options: &RocksOptions) -> Result<Inner> {
     let descriptors = descriptors(options, &block_cache);
     let database = options.database();
     let db = DB::open_cf_descriptors(&database, path, descriptors).map_err(|error| from_open(path, error))?;
-    let inner = Inner { db, path: path.to_owned(), block_cache, column_families: options.column_families.clone() };
+    let inner = Inner { db, path: path.to_owned(), block_cache, options: options.clone() };
     prime::prime_recycled_files(&inner, options)?;
     Ok(inner)
 }
@@ -28,7 +28,7 @@ pub(super) fn open_read_only(path: &Path, options: &RocksOptions) -> Result<Inne
     database.create_if_missing(false);
     let db = DB::open_cf_descriptors_read_only(&database, path, descriptors, false);
     let db = db.map_err(|error| from_open(path, error))?;
-    Ok(Inner { db, path: path.to_owned(), block_cache, column_families: options.column_families.clone() })
+    Ok(Inner { db, path: path.to_owned(), block_cache, options: options.clone() })
 }
 
 fn descriptors<'a>(

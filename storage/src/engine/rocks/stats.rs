@@ -34,7 +34,7 @@ impl RocksEngine {
             block_cache_pinned: self.inner.block_cache.get_pinned_usage() as u64,
             ..MemoryUsage::default()
         };
-        for cf in &self.inner.column_families {
+        for cf in &self.inner.options.column_families {
             usage.memtables += self.property(*cf, "rocksdb.size-all-mem-tables")?;
             usage.table_readers += self.property(*cf, properties::ESTIMATE_TABLE_READERS_MEM.as_str())?;
         }
