@@ -119,7 +119,7 @@ bench-etcd: build ## compare with etcd on this machine (OUT=folder for etcd.json
 	OUT=$(if $(OUT),$(abspath $(OUT))) cargo bench --profile dev --workspace --bench etcd
 
 .PHONY: bench-raftstore
-bench-raftstore: build ## many regions in numbers (PARTS=simulated,regions,splits OUT=folder for raftstore.json)
+bench-raftstore: build ## many regions in numbers (PARTS=simulated,regions,splits,snapshot OUT=folder for raftstore.json)
 	OUT=$(if $(OUT),$(abspath $(OUT))) cargo bench --profile dev --workspace --bench raftstore
 
 .PHONY: bench-raft

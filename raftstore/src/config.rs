@@ -54,8 +54,6 @@ pub struct Config {
     pub log_gc_count_limit: u64,
     /// Bytes after which a log is compacted even if a member still needs some of them.
     pub log_gc_size_limit: u64,
-    /// Bytes of a snapshot's data that are written to the kv engine at once.
-    pub restore_batch_bytes: usize,
     /// Ticks that a log keeps what comes behind a snapshot which a member has received and not restored yet.
     pub snapshot_wait_ticks: u64,
     /// Ticks between two looks for snapshot files that nobody needs.
@@ -98,7 +96,6 @@ impl Default for Config {
             right_derive: true,
             log_gc_count_limit: 72 << 10,
             log_gc_size_limit: 72 << 20,
-            restore_batch_bytes: 1 << 20,
             snapshot_wait_ticks: 1200,
             snapshot_gc_ticks: 1200,
             snapshot_gc_patience: 30,
@@ -129,7 +126,6 @@ impl Config {
             ("region-split-cuts", self.split.max_cuts as u64),
             ("log-gc-count-limit", self.log_gc_count_limit),
             ("log-gc-size-limit", self.log_gc_size_limit),
-            ("restore-batch-bytes", self.restore_batch_bytes as u64),
             ("snapshot-gc-ticks", self.snapshot_gc_ticks),
             ("max-leader-missing-ticks", self.max_leader_missing_ticks),
             ("mailbox-capacity", self.mailbox_capacity as u64),

@@ -85,8 +85,9 @@ impl SnapshotDir for SnapshotFolder {
 mod tests {
     use std::sync::Arc;
 
+    use proto::metapb::Region;
     use raftstore::snapshot::{Origin, SnapshotId, SnapshotStore};
-    use storage::Cf;
+    use storage::{Cf, MemEngine};
 
     use super::*;
 
@@ -95,19 +96,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("snap");
         let id = SnapshotId { region_id: 1, term: 2, index: 3 };
-        let store = SnapshotStore::new(Arc::new(SnapshotFolder::open(path.clone()).unwrap()));
+        let kv = MemEngine::new();
+        let store = || SnapshotStore::new(Arc::new(SnapshotFolder::open(path.clone()).unwrap()), kv.clone());
+        let (store, reopen) = (store(), store);
         let mut builder = store.build(id);
         builder.add(Cf::Raw, b"k", b"v").unwrap();
         let meta = builder.finish().unwrap();
         let names = SnapshotFolder::open(path.clone()).unwrap().list().unwrap();
         assert_eq!(names, ["gen_1_2_3.meta", "gen_1_2_3_raw.data"]);
-        let mut sink = store.receive(id, meta);
+        let mut sink = store.receive(id, Region { id: 1, ..Default::default() }, meta);
         let mut source = store.source(id).unwrap();
         while let Some(chunk) = source.next_chunk(3).unwrap() {
             sink.write(&chunk).unwrap();
         }
         sink.finish().unwrap();
-        let reopened = SnapshotStore::new(Arc::new(SnapshotFolder::open(path.clone()).unwrap()));
+        let reopened = reopen();
         reopened.verify(id).unwrap();
         reopened.done(Origin::Received, id);
         assert_eq!(reopened.collect(100).unwrap(), 2);

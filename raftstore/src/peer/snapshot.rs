@@ -123,7 +123,7 @@ impl<E: Engine> Peer<E> {
     /// Checks that a snapshot is for this peer and reserves its range (S-SNAP-RANGE).
     fn accept(&self, snapshot: &Snapshot) -> bool {
         // lab:begin 2C peer::accept  hint="is this peer a member? is it newer than what we know? whose keys does it cover?"
-        let Some(region) = decode_data(snapshot).ok().and_then(|(data, _)| data.region) else { return false };
+        let Some(region) = decode_data(snapshot).ok().map(|(region, _)| region) else { return false };
         let epoch = |region: &Region| region.region_epoch.unwrap_or_default();
         let (theirs, ours) = (epoch(&region), epoch(&self.region));
         let reason = if region.id != self.region.id || !region.peers.iter().any(|peer| peer.id == self.peer.id) {

@@ -5,11 +5,11 @@
 //! raft-core asks ─→ apply stage: engine snapshot, behind all
 //!                   that waits to be applied
 //!               ─→ worker: one file a column family, meta last
-//! MsgSnapshot   ─→ transport: the message and the files        ─→  files complete and verified, then the message
+//! MsgSnapshot   ─→ transport: the message and the files        ─→  pairs verified and in tables beside the engine, then the message
 //!                                                                  peer: accepts it, reserves the range
 //!                                                                  log writer: kv {Applying, copy of the raft state} synced,
 //!                                                                              then the raft log is cleared, synced
-//!                                                                  worker: data replaced, then kv {Normal, copy removed} synced
+//!                                                                  worker: old data out, tables in, then kv {Normal, copy removed} synced
 //! ```
 //!
 //! Keeps R-SNAP-ONE: a peer restores one snapshot at a time, and it is over exactly once; S-SNAP-RANGE: a snapshot is accepted
@@ -18,8 +18,9 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `dir.rs` | what is asked of a folder and its files; `mem.rs` one in memory that can crash |
-//! | `store.rs` | the files of a store's snapshots: which there are, which may go |
-//! | `write.rs`, `read.rs` | writing a snapshot's files (generated or received), reading them |
+//! | `store.rs` | the files and tables of a store's snapshots: which there are, which may go |
+//! | `write.rs`, `read.rs` | writing a snapshot (into files, or from the network into tables), reading its bytes |
+//! | `tables.rs` | the engine's tables, whatever the engine |
 //! | `recover.rs` | what a start makes of a snapshot that was being restored |
 
 mod dir;
@@ -27,18 +28,20 @@ mod mem;
 mod read;
 pub(crate) mod recover;
 mod store;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod write;
 
 use proto::{
     eraftpb::Snapshot,
+    metapb::Region,
     raft_serverpb::{RaftSnapshotData, SnapshotMeta},
 };
 
 pub use dir::{DurableFile, SnapshotDir};
 pub use mem::MemDir;
-pub use read::{PairReader, SnapshotSource};
+pub use read::SnapshotSource;
 pub use store::{InUse, SnapshotStore};
 pub use write::{SnapshotBuilder, SnapshotSink};
 
@@ -78,16 +81,14 @@ pub enum Origin {
     Received,
 }
 
-/// What a snapshot says about itself.
+/// What a snapshot says about itself: its region and its files.
 ///
 /// # Errors
 /// [`Error::Snapshot`] if it does not decode or names no region or files.
-pub fn decode_data(snapshot: &Snapshot) -> Result<(RaftSnapshotData, SnapshotMeta)> {
+pub fn decode_data(snapshot: &Snapshot) -> Result<(Region, SnapshotMeta)> {
     let data = <RaftSnapshotData as prost::Message>::decode(snapshot.data.clone())
         .map_err(|e| Error::Snapshot(format!("its data does not decode: {e}")))?;
-    let meta = data.meta.clone().ok_or_else(|| Error::Snapshot("it names no files".to_owned()))?;
-    if data.region.is_none() {
-        return Err(Error::Snapshot("it names no region".to_owned()));
-    }
-    Ok((data, meta))
+    let meta = data.meta.ok_or_else(|| Error::Snapshot("it names no files".to_owned()))?;
+    let region = data.region.ok_or_else(|| Error::Snapshot("it names no region".to_owned()))?;
+    Ok((region, meta))
 }

@@ -1,11 +1,6 @@
-//! Reading the files of a snapshot: as bytes to be sent, or as pairs to be restored. Whoever reads to the end has verified size
-//! and checksum.
+//! Reading what a snapshot consists of: the bytes of its files, to be sent; the pairs in such bytes, as they come in.
 
-use std::{
-    collections::VecDeque,
-    io::{ErrorKind, Read},
-    sync::Arc,
-};
+use std::{collections::VecDeque, io::Read, sync::Arc};
 
 use bytes::Bytes;
 use proto::raft_serverpb::SnapshotCfFile;
@@ -13,13 +8,9 @@ use proto::raft_serverpb::SnapshotCfFile;
 use super::{Origin, SnapshotDir, SnapshotId, store::data_name};
 use crate::error::{Error, Result};
 
-/// The longest key or value that is believed; anything longer means that the file is damaged.
-const MAX_PART: u32 = 1 << 30;
-
 /// The bytes of all files of a snapshot, one after the other.
 pub struct SnapshotSource {
     dir: Arc<dyn SnapshotDir>,
-    origin: Origin,
     id: SnapshotId,
     files: VecDeque<SnapshotCfFile>,
     current: Option<Box<dyn Read + Send>>,
@@ -28,11 +19,10 @@ pub struct SnapshotSource {
 impl SnapshotSource {
     pub(super) fn new(
         dir: Arc<dyn SnapshotDir>,
-        origin: Origin,
         id: SnapshotId,
         files: impl IntoIterator<Item = SnapshotCfFile>,
     ) -> Self {
-        SnapshotSource { dir, origin, id, files: files.into_iter().collect(), current: None }
+        SnapshotSource { dir, id, files: files.into_iter().collect(), current: None }
     }
 
     /// The next bytes, at most `limit` and at least one; `None` at the end.
@@ -43,7 +33,7 @@ impl SnapshotSource {
         loop {
             if self.current.is_none() {
                 let Some(file) = self.files.pop_front() else { return Ok(None) };
-                self.current = Some(self.dir.open(&data_name(self.origin, self.id, &file.cf))?);
+                self.current = Some(self.dir.open(&data_name(Origin::Generated, self.id, &file.cf))?);
             }
             let Some(file) = &mut self.current else { continue };
             let mut chunk = Vec::with_capacity(limit);
@@ -56,71 +46,45 @@ impl SnapshotSource {
     }
 }
 
-/// The pairs of one file of a snapshot.
-pub struct PairReader {
-    file: Box<dyn Read + Send>,
-    name: String,
-    expected: SnapshotCfFile,
-    size: u64,
-    checksum: crc32fast::Hasher,
+/// Bytes of the two lengths before each pair.
+const HEAD: usize = 8;
+
+/// The longest pair that is believed; anything longer means that the bytes are no pairs.
+const MAX_PAIR: usize = 1 << 30;
+
+/// Cuts the bytes of a file into pairs, wherever the pieces end in which they come.
+#[derive(Default)]
+pub(super) struct PairCutter {
+    /// The beginning of a pair whose end has not come yet.
+    rest: Vec<u8>,
 }
 
-impl PairReader {
-    pub(super) fn open(dir: &Arc<dyn SnapshotDir>, name: String, expected: SnapshotCfFile) -> Result<Self> {
-        let file: Box<dyn Read + Send> = Box::new(std::io::BufReader::with_capacity(256 << 10, dir.open(&name)?));
-        Ok(PairReader { file, name, expected, size: 0, checksum: crc32fast::Hasher::new() })
-    }
-
-    /// The next pair; `None` at the end of a file that is whole and undamaged.
-    ///
-    /// # Errors
-    /// [`Error::Snapshot`] if it is not, [`Error::SnapshotIo`].
-    pub fn next_pair(&mut self) -> Result<Option<(Bytes, Bytes)>> {
-        if self.size == self.expected.size {
-            let found = self.checksum.clone().finalize();
-            return if found == self.expected.checksum { Ok(None) } else { Err(self.damaged()) };
+impl PairCutter {
+    /// Takes the next bytes and hands on the pairs that are complete.
+    pub(super) fn feed(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+        self.rest.extend_from_slice(bytes);
+        let mut done = 0;
+        while let Some((key, value)) = first_pair(&self.rest[done..]) {
+            each(key, value)?;
+            done += HEAD + key.len() + value.len();
         }
-        let key_length = self.read_length()?;
-        let value_length = self.read_length()?;
-        let key = self.read(key_length)?;
-        let value = self.read(value_length)?;
-        Ok(Some((key, value)))
-    }
-
-    /// Reads to the end without looking at the pairs.
-    ///
-    /// # Errors
-    /// See [`PairReader::next_pair`].
-    pub fn verify(mut self) -> Result<()> {
-        while self.size < self.expected.size {
-            let step = (self.expected.size - self.size).min(256 << 10);
-            self.read(step as u32)?;
+        self.rest.drain(..done);
+        if self.rest.len() > MAX_PAIR {
+            return Err(Error::Snapshot("a pair does not end".to_owned()));
         }
-        self.next_pair().map(|_| ())
+        Ok(())
     }
 
-    fn read_length(&mut self) -> Result<u32> {
-        let bytes = self.read(4)?;
-        let length = u32::from_le_bytes(bytes[..].try_into().expect("invariant: four bytes were just read"));
-        if length > MAX_PART { Err(self.damaged()) } else { Ok(length) }
+    /// Whether the last pair has come to its end.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
     }
+}
 
-    fn read(&mut self, length: u32) -> Result<Bytes> {
-        if u64::from(length) > self.expected.size - self.size {
-            return Err(self.damaged());
-        }
-        let mut bytes = vec![0; length as usize];
-        match self.file.read_exact(&mut bytes) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(self.damaged()),
-            Err(error) => return Err(error.into()),
-        }
-        self.size += u64::from(length);
-        self.checksum.update(&bytes);
-        Ok(bytes.into())
-    }
-
-    fn damaged(&self) -> Error {
-        Error::Snapshot(format!("file {} is damaged", self.name))
-    }
+/// The pair at the beginning of `bytes`, if all of it is there.
+fn first_pair(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (key_length, bytes) = bytes.split_first_chunk::<4>()?;
+    let (value_length, bytes) = bytes.split_first_chunk::<4>()?;
+    let (key, bytes) = bytes.split_at_checked(u32::from_le_bytes(*key_length) as usize)?;
+    Some((key, bytes.get(..u32::from_le_bytes(*value_length) as usize)?))
 }

@@ -24,12 +24,11 @@ use crate::{
 /// Brings a region in state Applying to its end.
 ///
 /// # Errors
-/// [`Error::Snapshot`] and [`Error::SnapshotIo`] if the files are not whole: the region stays as it is. Others are fatal.
+/// [`Error::Snapshot`] and [`Error::SnapshotIo`] if the snapshot is not whole: the region stays as it is. Others are fatal.
 pub(crate) fn recover<E: Engine>(
     engines: &Engines<E>,
     snapshots: &SnapshotStore,
     state: &RegionLocalState,
-    batch_bytes: usize,
     logger: &Logger,
 ) -> Result<()> {
     let region = state.region.clone().ok_or_else(|| Error::Corrupted("a region state holds no region".to_owned()))?;
@@ -50,7 +49,7 @@ pub(crate) fn recover<E: Engine>(
     }
     let id = SnapshotId { region_id: region.id, term: truncated.term, index: truncated.index };
     let task = RestoreTask { id, old_range: None, region };
-    restore(&engines.kv, snapshots, &task, batch_bytes, logger)
+    restore(&engines.kv, snapshots, &task, logger)
 }
 
 /// Removes all entries of a region's log.

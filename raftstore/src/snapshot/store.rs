@@ -1,12 +1,12 @@
-//! The files of a store's snapshots.
+//! What a store has of snapshots: files of those that are made here, tables of the kv engine of those that were received.
 //!
 //! ```text
-//! gen_REGION_TERM_INDEX_CF.data    made here            gen_REGION_TERM_INDEX.meta    complete
-//! rev_REGION_TERM_INDEX_CF.data    received             rev_REGION_TERM_INDEX.meta    complete and verified
-//! *.tmp                            being written
+//! file gen_REGION_TERM_INDEX_CF.data    made here      file gen_REGION_TERM_INDEX.meta    complete
+//! tables rev_REGION_TERM_INDEX          received       file rev_REGION_TERM_INDEX.meta    complete and verified
+//! file *.tmp                            being written
 //! ```
 //!
-//! A file may go when nobody reads it and either nobody will want it again or it has not been touched for a while. Nothing of this
+//! Either may go when nobody works with it, and either nobody will want it again or it has not been touched for a while. Nothing of this
 //! is remembered over a restart: snapshots made for a leader that is no more are of no use.
 
 use std::{
@@ -16,10 +16,15 @@ use std::{
 };
 
 use prost::Message;
-use proto::raft_serverpb::SnapshotMeta;
-use storage::Cf;
+use proto::{
+    metapb::Region,
+    raft_serverpb::{SnapshotCfFile, SnapshotMeta},
+};
+use storage::{Cf, Engine};
 
-use super::{Origin, PairReader, SnapshotBuilder, SnapshotDir, SnapshotId, SnapshotSink, SnapshotSource};
+use super::{
+    Origin, SnapshotBuilder, SnapshotDir, SnapshotId, SnapshotSink, SnapshotSource, tables::Tables, write::Target,
+};
 use crate::error::{Error, Result};
 
 fn stem(origin: Origin, id: SnapshotId) -> String {
@@ -37,20 +42,19 @@ pub(super) fn meta_name(origin: Origin, id: SnapshotId) -> String {
     format!("{}.meta", stem(origin, id))
 }
 
-pub(super) fn temporary(name: &str) -> String {
-    format!("{name}.tmp")
+/// What the tables of a received snapshot are called.
+pub(super) fn tables_name(id: SnapshotId) -> String {
+    stem(Origin::Received, id)
 }
 
-/// Which snapshot a file belongs to.
-fn owner(name: &str) -> Option<(Origin, SnapshotId)> {
-    let mut parts = name.split(['_', '.']);
-    let origin = match parts.next()? {
-        "gen" => Origin::Generated,
-        "rev" => Origin::Received,
-        _ => return None,
-    };
-    let mut number = || parts.next()?.parse().ok();
-    Some((origin, SnapshotId { region_id: number()?, term: number()?, index: number()? }))
+/// The column family that a file of a snapshot belongs to.
+pub(super) fn data_cf(id: SnapshotId, file: &SnapshotCfFile) -> Result<Cf> {
+    let cf = Cf::DATA.into_iter().find(|cf| cf.name() == file.cf);
+    cf.ok_or_else(|| Error::Snapshot(format!("{id}: unknown column family {}", file.cf)))
+}
+
+pub(super) fn temporary(name: &str) -> String {
+    format!("{name}.tmp")
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,6 +71,7 @@ struct Usage {
 #[derive(Clone)]
 pub struct SnapshotStore {
     dir: Arc<dyn SnapshotDir>,
+    tables: Arc<dyn Tables>,
     usage: Arc<Mutex<BTreeMap<(Origin, SnapshotId), Usage>>>,
 }
 
@@ -83,9 +88,9 @@ impl Drop for InUse {
 }
 
 impl SnapshotStore {
-    /// The snapshots in `dir`, which holds nothing else.
-    pub fn new(dir: Arc<dyn SnapshotDir>) -> Self {
-        SnapshotStore { dir, usage: Arc::default() }
+    /// The snapshots in `dir`, which holds nothing else, and in the tables of the kv engine.
+    pub fn new(dir: Arc<dyn SnapshotDir>, kv: impl Engine) -> Self {
+        SnapshotStore { dir, tables: Arc::new(kv), usage: Arc::default() }
     }
 
     fn usage(&self) -> MutexGuard<'_, BTreeMap<(Origin, SnapshotId), Usage>> {
@@ -116,10 +121,14 @@ impl SnapshotStore {
         SnapshotBuilder::new(self.dir.clone(), id)
     }
 
-    /// Begins a snapshot that is received.
-    pub fn receive(&self, id: SnapshotId, meta: SnapshotMeta) -> SnapshotSink {
+    /// Begins a snapshot of `region` that is received. One that is here already may be about to be restored: what comes again is
+    /// verified and dropped.
+    pub fn receive(&self, id: SnapshotId, region: Region, meta: SnapshotMeta) -> SnapshotSink {
+        let is_done = self.usage().get(&(Origin::Received, id)).is_some_and(|usage| usage.done);
+        let is_here = !is_done && self.verify(id).is_ok();
         self.note((Origin::Received, id), |usage| usage.done = false);
-        SnapshotSink::new(self.dir.clone(), id, meta)
+        let target = if is_here { Target::Nowhere } else { Target::Tables(self.tables.clone(), self.dir.clone()) };
+        SnapshotSink::new(target, id, region, meta)
     }
 
     /// What a snapshot's meta file says.
@@ -144,43 +153,40 @@ impl SnapshotStore {
     pub fn source(&self, id: SnapshotId) -> Result<SnapshotSource> {
         let meta = self.meta(Origin::Generated, id)?;
         self.note((Origin::Generated, id), |_| ());
-        Ok(SnapshotSource::new(self.dir.clone(), Origin::Generated, id, meta.cf_files))
+        Ok(SnapshotSource::new(self.dir.clone(), id, meta.cf_files))
     }
 
-    /// The pairs of a snapshot that was received, by column family.
+    /// The name of the tables of a received snapshot, and their column families, if all of it is here. Every byte was verified when it
+    /// came; what becomes of the tables on the disk is the engine's business, as with all its files.
     ///
     /// # Errors
-    /// See [`SnapshotStore::meta`].
-    pub fn pairs(&self, id: SnapshotId) -> Result<Vec<(Cf, PairReader)>> {
+    /// See [`SnapshotStore::meta`]; [`Error::Snapshot`] if tables are missing or damaged.
+    pub fn verify(&self, id: SnapshotId) -> Result<(String, Vec<Cf>)> {
         let meta = self.meta(Origin::Received, id)?;
         self.note((Origin::Received, id), |_| ());
-        let open = |file: proto::raft_serverpb::SnapshotCfFile| {
-            let cf = Cf::DATA.into_iter().find(|cf| cf.name() == file.cf);
-            let cf = cf.ok_or_else(|| Error::Snapshot(format!("{id}: unknown column family {}", file.cf)))?;
-            Ok((cf, PairReader::open(&self.dir, data_name(Origin::Received, id, &file.cf), file)?))
+        let name = tables_name(id);
+        let check = |file: &SnapshotCfFile| {
+            let cf = data_cf(id, file)?;
+            match self.tables.check(&name, cf) {
+                Err(storage::Error::Corrupted { message }) => Err(Error::Snapshot(message)),
+                other => Ok(other.map(|()| cf)?),
+            }
         };
-        meta.cf_files.into_iter().map(open).collect()
-    }
-
-    /// Reads a received snapshot through.
-    ///
-    /// # Errors
-    /// [`Error::Snapshot`] or [`Error::SnapshotIo`] if it is not whole.
-    pub fn verify(&self, id: SnapshotId) -> Result<()> {
-        self.pairs(id)?.into_iter().try_for_each(|(_, file)| file.verify())
+        let cfs = meta.cf_files.iter().map(check).collect::<Result<_>>()?;
+        Ok((name, cfs))
     }
 
     /// Removes what nobody needs: snapshots that are done, and those untouched for `max_age` collections. Returns how many files
-    /// went.
+    /// and tables went.
     ///
     /// # Errors
-    /// [`Error::SnapshotIo`].
+    /// [`Error::SnapshotIo`], those of the engine.
     pub fn collect(&self, max_age: u32) -> Result<usize> {
-        let names = self.dir.list()?;
+        let names = self.names()?;
         let mut garbage = Vec::new();
         {
             let mut usages = self.usage();
-            for key in names.iter().filter_map(|name| owner(name)) {
+            for key in names.iter().filter_map(Name::owner) {
                 usages.entry(key).or_default();
             }
             usages.retain(|key, usage| {
@@ -192,26 +198,71 @@ impl SnapshotStore {
                 !goes
             });
         }
-        self.remove_files(names, |key| garbage.contains(&key))
+        self.remove_all(names, |key| garbage.contains(&key))
+    }
+
+    /// Says that nobody will want a snapshot again, and removes it now unless somebody works with it: what is not on the disk yet need
+    /// not get there.
+    ///
+    /// # Errors
+    /// See [`SnapshotStore::collect`].
+    pub fn discard(&self, origin: Origin, id: SnapshotId) -> Result<()> {
+        self.done(origin, id);
+        let is_used = self.usage().get(&(origin, id)).is_some_and(|usage| usage.users > 0);
+        if !is_used {
+            self.remove_all(self.names()?, |owner| owner == (origin, id))?;
+        }
+        Ok(())
     }
 
     /// At the start of a store: removes everything but the received snapshots of regions for which `keep` says so.
     ///
     /// # Errors
-    /// [`Error::SnapshotIo`].
+    /// [`Error::SnapshotIo`], those of the engine.
     pub fn collect_at_start(&self, keep: impl Fn(SnapshotId) -> bool) -> Result<usize> {
-        let names = self.dir.list()?;
-        self.remove_files(names, |(origin, id)| origin == Origin::Generated || !keep(id))
+        let names = self.names()?;
+        self.remove_all(names, |(origin, id)| origin == Origin::Generated || !keep(id))
     }
 
-    fn remove_files(&self, names: Vec<String>, goes: impl Fn((Origin, SnapshotId)) -> bool) -> Result<usize> {
-        let mut gone: Vec<String> = names.into_iter().filter(|name| owner(name).is_some_and(&goes)).collect();
+    /// The names of all files, then of all tables.
+    fn names(&self) -> Result<Vec<Name>> {
+        let mut names: Vec<Name> = self.dir.list()?.into_iter().map(Name::File).collect();
+        names.extend(self.tables.names()?.into_iter().map(Name::Tables));
+        Ok(names)
+    }
+
+    fn remove_all(&self, names: Vec<Name>, goes: impl Fn((Origin, SnapshotId)) -> bool) -> Result<usize> {
+        let mut gone: Vec<Name> = names.into_iter().filter(|name| name.owner().is_some_and(&goes)).collect();
         // The meta file first: what is left of a snapshot without it is no snapshot.
-        gone.sort_by_key(|name| !name.ends_with(".meta"));
+        gone.sort_by_key(|name| !matches!(name, Name::File(name) if name.ends_with(".meta")));
         for name in &gone {
-            self.dir.remove(name)?;
+            match name {
+                Name::File(name) => self.dir.remove(name)?,
+                Name::Tables(name) => self.tables.remove(name)?,
+            }
         }
         Ok(gone.len())
+    }
+}
+
+/// Something that belongs to a snapshot.
+enum Name {
+    File(String),
+    Tables(String),
+}
+
+impl Name {
+    /// Which snapshot it belongs to.
+    fn owner(&self) -> Option<(Origin, SnapshotId)> {
+        let (Name::File(name) | Name::Tables(name)) = self;
+        let mut parts = name.split(['_', '.']);
+        let origin = match parts.next()? {
+            "gen" => Origin::Generated,
+            "rev" => Origin::Received,
+            _ => return None,
+        };
+        let mut number = || parts.next()?.parse().ok();
+        Some((origin, SnapshotId { region_id: number()?, term: number()?, index: number()? }))
     }
 }
 

@@ -1,19 +1,28 @@
-//! Writing the files of a snapshot so that a crash leaves either a whole snapshot or none.
+//! Writing a snapshot: into files where it is made, into tables of the kv engine where it arrives. It exists if its meta file does.
 //!
-//! Order (invariant SNAP-WHOLE): each file is written under a temporary name, synced and renamed; the folder is synced; the meta
-//! file is written in the same way, and the folder synced again. A snapshot exists if its meta file does.
+//! Order where it arrives (invariant SNAP-WHOLE): the tables are durable; the meta file is written under a temporary name, synced and
+//! renamed, and the folder synced. So a crash leaves either a whole snapshot or none. Files that are made here are not synced: after a
+//! crash nobody wants them again.
 
 use std::{io::Write, sync::Arc};
 
 use prost::Message;
-use proto::raft_serverpb::{SnapshotCfFile, SnapshotMeta};
+use proto::{
+    metapb::Region,
+    raft_serverpb::{SnapshotCfFile, SnapshotMeta},
+};
 use storage::Cf;
 
 use super::{
     DurableFile, Origin, SnapshotDir, SnapshotId,
-    store::{data_name, meta_name, temporary},
+    read::PairCutter,
+    store::{data_cf, data_name, meta_name, tables_name, temporary},
+    tables::{Sorted, Tables},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    region::contains_key,
+};
 
 /// Bytes that are collected before they go to the file.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -36,21 +45,25 @@ impl FileWriter {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.size += bytes.len() as u64;
-        self.checksum.update(bytes);
         self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= BUFFER_BYTES {
-            self.file.write_all(&self.buffer)?;
-            self.buffer.clear();
-        }
+        if self.buffer.len() >= BUFFER_BYTES { self.write_buffer() } else { Ok(()) }
+    }
+
+    fn write_buffer(&mut self) -> Result<()> {
+        self.size += self.buffer.len() as u64;
+        self.checksum.update(&self.buffer);
+        self.file.write_all(&self.buffer)?;
+        self.buffer.clear();
         Ok(())
     }
 
-    /// Makes the content durable and gives the file its name. Returns size and checksum.
-    fn finish(mut self) -> Result<(u64, u32)> {
-        self.file.write_all(&self.buffer)?;
+    /// Gives the file its name, its content being durable if anybody needs it after a crash. Returns size and checksum.
+    fn finish(mut self, origin: Origin) -> Result<(u64, u32)> {
+        self.write_buffer()?;
         self.file.flush()?;
-        self.file.sync()?;
+        if origin == Origin::Received {
+            self.file.sync()?;
+        }
         self.dir.rename(&temporary(&self.name), &self.name)?;
         Ok((self.size, self.checksum.finalize()))
     }
@@ -58,13 +71,14 @@ impl FileWriter {
 
 /// Writes the meta file, which makes the snapshot exist.
 fn write_meta(dir: &Arc<dyn SnapshotDir>, origin: Origin, id: SnapshotId, meta: &SnapshotMeta) -> Result<()> {
-    dir.sync()?;
     let encoded = meta.encode_to_vec();
     let mut file = FileWriter::create(dir, meta_name(origin, id))?;
     file.write(&crc32fast::hash(&encoded).to_le_bytes())?;
     file.write(&encoded)?;
-    file.finish()?;
-    dir.sync()?;
+    file.finish(origin)?;
+    if origin == Origin::Received {
+        dir.sync()?;
+    }
     Ok(())
 }
 
@@ -100,7 +114,7 @@ impl SnapshotBuilder {
 
     fn finish_file(&mut self) -> Result<()> {
         if let Some((cf, file)) = self.current.take() {
-            let (size, checksum) = file.finish()?;
+            let (size, checksum) = file.finish(Origin::Generated)?;
             self.files.push(SnapshotCfFile { cf: cf.name().to_owned(), size, checksum });
         }
         Ok(())
@@ -118,49 +132,62 @@ impl SnapshotBuilder {
     }
 }
 
-/// Writes a snapshot that is being received: the bytes of its files, one file after the other as its meta lists them.
+/// Writes a snapshot that is being received into tables: the bytes of its files, one file after the other as its meta lists them.
 pub struct SnapshotSink {
-    dir: Arc<dyn SnapshotDir>,
+    target: Target,
     id: SnapshotId,
+    region: Region,
     meta: SnapshotMeta,
     /// Files that are complete.
     done: usize,
-    current: Option<FileWriter>,
+    current: Option<Arriving>,
+}
+
+/// Where received pairs go.
+pub(super) enum Target {
+    /// Into tables, with the meta file in the folder.
+    Tables(Arc<dyn Tables>, Arc<dyn SnapshotDir>),
+    /// They are only verified.
+    Nowhere,
+}
+
+/// A file of which a part has come.
+struct Arriving {
+    cutter: PairCutter,
+    table: Option<Box<dyn Sorted>>,
+    size: u64,
+    checksum: crc32fast::Hasher,
 }
 
 impl SnapshotSink {
-    pub(super) fn new(dir: Arc<dyn SnapshotDir>, id: SnapshotId, meta: SnapshotMeta) -> Self {
-        SnapshotSink { dir, id, meta, done: 0, current: None }
+    pub(super) fn new(target: Target, id: SnapshotId, region: Region, meta: SnapshotMeta) -> Self {
+        SnapshotSink { target, id, region, meta, done: 0, current: None }
     }
 
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// [`Error::Snapshot`] if they are more than the meta announced, or a file is not what it should be.
+    /// [`Error::Snapshot`] if they are more than the meta announced, a file is not what it should be, or a pair is not of the region;
+    /// those of the engine if its tables cannot be written.
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             let Some(expected) = self.meta.cf_files.get(self.done) else {
                 return Err(Error::Snapshot(format!("{}: more bytes came than it has", self.id)));
             };
-            let name = data_name(Origin::Received, self.id, &expected.cf);
             let mut file = match self.current.take() {
                 Some(file) => file,
-                None => FileWriter::create(&self.dir, name)?,
+                None => Arriving::begin(&self.target, self.id, expected)?,
             };
             let missing = expected.size.saturating_sub(file.size);
             let (now, later) = bytes.split_at(bytes.len().min(usize::try_from(missing).unwrap_or(usize::MAX)));
-            file.write(now)?;
+            file.take(now, &self.region)?;
             bytes = later;
             if file.size < expected.size {
                 self.current = Some(file);
-                continue;
+            } else {
+                file.finish(self.id, expected)?;
+                self.done += 1;
             }
-            let (size, checksum) = (file.size, file.checksum.clone().finalize());
-            if (size, checksum) != (expected.size, expected.checksum) {
-                return Err(Error::Snapshot(format!("{}: file {} arrived damaged", self.id, expected.cf)));
-            }
-            file.finish()?;
-            self.done += 1;
         }
         Ok(())
     }
@@ -178,6 +205,42 @@ impl SnapshotSink {
                 self.meta.cf_files.len()
             )));
         }
-        write_meta(&self.dir, Origin::Received, self.id, &self.meta)
+        match &self.target {
+            Target::Tables(_, dir) => write_meta(dir, Origin::Received, self.id, &self.meta),
+            Target::Nowhere => Ok(()),
+        }
+    }
+}
+
+impl Arriving {
+    fn begin(target: &Target, id: SnapshotId, expected: &SnapshotCfFile) -> Result<Self> {
+        let cf = data_cf(id, expected)?;
+        let table = match target {
+            Target::Tables(tables, _) => Some(tables.writer(&tables_name(id), cf)?),
+            Target::Nowhere => None,
+        };
+        Ok(Arriving { cutter: PairCutter::default(), table, size: 0, checksum: crc32fast::Hasher::new() })
+    }
+
+    fn take(&mut self, bytes: &[u8], region: &Region) -> Result<()> {
+        self.size += bytes.len() as u64;
+        self.checksum.update(bytes);
+        let table = &mut self.table;
+        self.cutter.feed(bytes, |key, value| {
+            if !contains_key(region, key) {
+                return Err(Error::Snapshot(format!("a pair does not belong to region {}", region.id)));
+            }
+            match table.as_mut().map_or(Ok(()), |table| table.put(key, value)) {
+                Err(error @ storage::Error::Unsorted { .. }) => Err(Error::Snapshot(error.to_string())),
+                other => Ok(other?),
+            }
+        })
+    }
+
+    fn finish(self, id: SnapshotId, expected: &SnapshotCfFile) -> Result<()> {
+        if !self.cutter.is_empty() || (self.size, self.checksum.finalize()) != (expected.size, expected.checksum) {
+            return Err(Error::Snapshot(format!("{id}: file {} arrived damaged", expected.cf)));
+        }
+        Ok(self.table.map_or(Ok(()), |table| table.finish())?)
     }
 }

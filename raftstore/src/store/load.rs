@@ -4,7 +4,7 @@
 //! |---|---|
 //! | Normal | loads the peer |
 //! | Applying | does the rest of the snapshot, then loads the peer |
-//! | Applying, and the files are not whole | leaves it alone: the replica is out of order until it is replaced |
+//! | Applying, and the snapshot is not whole | leaves it alone: the replica is out of order until it is replaced |
 //! | Tombstone | clears the log, if the peer did not come to that |
 //! | none | there is no peer |
 //!
@@ -62,11 +62,10 @@ pub(super) fn load_peers<E: Engine>(context: &Arc<PeerContext<E>>, router: &Rout
     remove_stray_data(context, regions)
 }
 
-/// Finishes the snapshot that a region was restoring when the store stopped. Returns false if its files are not whole: the region
+/// Finishes the snapshot that a region was restoring when the store stopped. Returns false if it is not whole: the region
 /// then has no peer here that could do any harm, and the next start tries again.
 fn finish_snapshot<E: Engine>(context: &PeerContext<E>, state: &RegionLocalState) -> Result<bool> {
-    let batch_bytes = context.config.restore_batch_bytes;
-    match recover::recover(&context.engines, &context.snapshots, state, batch_bytes, &context.logger) {
+    match recover::recover(&context.engines, &context.snapshots, state, &context.logger) {
         Ok(()) => {
             context.metrics.snapshots_restored.inc();
             Ok(true)

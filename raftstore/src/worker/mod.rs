@@ -9,7 +9,7 @@
 //! | [`Task::LogGc`] | `log_gc.rs` | deletes the log entries that were compacted |
 //! | [`Task::SplitCheck`] | `split_check.rs` | walks over a region that may be too large |
 //! | [`Task::Generate`] | `generate.rs` | writes the files of a snapshot |
-//! | [`Task::CheckSnapshot`], [`Task::Restore`] | `restore.rs` | reads a received snapshot through; replaces a region's data by it |
+//! | [`Task::CheckSnapshot`], [`Task::Restore`] | `restore.rs` | looks whether a received snapshot is whole; replaces a region's data by it |
 //! | [`Task::CollectSnapshots`] | here | removes snapshot files that nobody needs |
 
 mod generate;
@@ -47,9 +47,9 @@ pub enum Task<S> {
     SplitCheck(SplitCheckTask),
     /// Write the files of a snapshot.
     Generate(Box<GenerateTask<S>>),
-    /// Read a received snapshot through.
+    /// Look whether a received snapshot is whole.
     CheckSnapshot {
-        /// The message that came with it; it goes on to the region if the files are whole.
+        /// The message that came with it; it goes on to the region if the snapshot is whole.
         message: Box<RaftMessage>,
         /// The snapshot.
         id: SnapshotId,
@@ -66,7 +66,6 @@ pub struct Worker<E: Engine> {
     router: Router<E>,
     snapshots: SnapshotStore,
     tasks: Receiver<Task<E::Snapshot>>,
-    restore_batch_bytes: usize,
     snapshot_gc_patience: u32,
     logger: Logger,
 }
@@ -81,8 +80,7 @@ impl<E: Engine> Worker<E> {
         tasks: Receiver<Task<E::Snapshot>>,
         logger: Logger,
     ) -> Self {
-        let (restore_batch_bytes, snapshot_gc_patience) = (config.restore_batch_bytes, config.snapshot_gc_patience);
-        Worker { engines, router, snapshots, tasks, restore_batch_bytes, snapshot_gc_patience, logger }
+        Worker { engines, router, snapshots, tasks, snapshot_gc_patience: config.snapshot_gc_patience, logger }
     }
 
     /// Where the worker's tasks come from, for the driver to wait on.

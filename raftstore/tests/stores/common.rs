@@ -107,7 +107,7 @@ impl SchedulerLink for Reports {
 pub struct Store {
     pub engines: Engines<MemEngine>,
     pub parts: Option<StoreParts<MemEngine, Network>>,
-    /// The folder of its snapshots.
+    /// The folder of the snapshots that it makes.
     pub dir: MemDir,
 }
 
@@ -126,8 +126,10 @@ pub struct Cluster {
     pub resting: BTreeSet<u64>,
     /// Messages that are lost although nobody is isolated.
     pub lost: Box<dyn FnMut(&RaftMessage) -> bool>,
-    /// A byte of a file that is damaged when the next snapshot has arrived.
-    pub damage: Option<(String, usize)>,
+    /// Whether the next snapshot is damaged on the disk when it has arrived.
+    pub damage: bool,
+    /// Why the files of a snapshot could not be taken by its receiver, the last time.
+    pub not_taken: Option<(u64, Error)>,
     /// Callbacks that were not called yet: their numbers and the stores that have them.
     open: Open,
 }
@@ -190,7 +192,8 @@ impl Cluster {
             lazy: BTreeSet::new(),
             resting: BTreeSet::new(),
             lost: Box::new(|_| false),
-            damage: None,
+            damage: false,
+            not_taken: None,
             open: Open::default(),
         };
         for store_id in store_ids {
@@ -247,16 +250,17 @@ impl Cluster {
     }
 
     fn snapshots(&self, store_id: u64) -> SnapshotStore {
-        SnapshotStore::new(Arc::new(self.stores[store_id as usize - 1].dir.clone()))
+        let store = &self.stores[store_id as usize - 1];
+        SnapshotStore::new(Arc::new(store.dir.clone()), store.engines.kv.clone())
     }
 
     /// Carries the files of a snapshot to another store.
     pub fn carry(&self, message: &RaftMessage, from: u64, to: u64) -> Result<()> {
         let snapshot = message.message.as_ref().unwrap().snapshot.as_ref().unwrap();
-        let (_, meta) = raftstore::snapshot::decode_data(snapshot)?;
+        let (region, meta) = raftstore::snapshot::decode_data(snapshot)?;
         let id = SnapshotId::of(message.region_id, snapshot);
         let mut source = self.snapshots(from).source(id)?;
-        let mut sink = self.snapshots(to).receive(id, meta);
+        let mut sink = self.snapshots(to).receive(id, region, meta);
         while let Some(chunk) = source.next_chunk(100)? {
             sink.write(&chunk)?;
         }
@@ -294,7 +298,7 @@ impl Cluster {
         Ok(busy)
     }
 
-    /// Ticks until a stage of this store fails or `done` says so, and returns the failure.
+    /// Ticks until a stage of this store fails, or it cannot take a snapshot, or `done` says so, and returns the failure.
     pub fn run_until_failure(&mut self, store_id: u64, done: impl Fn(&mut Self) -> bool) -> Option<Error> {
         for _ in 0..500 {
             if done(self) {
@@ -312,6 +316,10 @@ impl Cluster {
                     }
                 }
                 busy |= self.deliver();
+                match self.not_taken.take() {
+                    Some((store, error)) if store == store_id => return Some(error),
+                    _ => {}
+                }
             }
         }
         panic!("store {store_id} neither fails nor comes to an end");
@@ -326,12 +334,15 @@ impl Cluster {
             let reachable = !self.isolated.contains(&from) && !self.isolated.contains(&to) && !lost;
             if let Some(inner) = message.message.as_ref().filter(|inner| inner.snapshot.is_some()) {
                 let (to_peer, up) = (inner.to, self.stores[to as usize - 1].parts.is_some());
-                let ok = reachable && up && self.carry(&message, from, to).is_ok();
+                let carried = (reachable && up).then(|| self.carry(&message, from, to));
+                let ok = carried.as_ref().is_some_and(Result::is_ok);
+                self.not_taken = carried.and_then(Result::err).map(|error| (to, error));
                 if let Some(parts) = &self.store(from).parts {
                     parts.router.snapshot_status(message.region_id, to_peer, ok);
                 }
-                if let (true, Some((name, byte))) = (ok, self.damage.take()) {
-                    self.store(to).dir.damage(&name, byte).unwrap();
+                if ok && std::mem::take(&mut self.damage) {
+                    let id = SnapshotId::of(message.region_id, inner.snapshot.as_ref().unwrap());
+                    assert!(self.store(to).engines.kv.damage_tables(&format!("rev_{id}")));
                 }
             }
             if !reachable {

@@ -189,5 +189,5 @@ fn a_stage_that_panics_is_reported_as_fatal() {
 }
 
 fn snapshots() -> raftstore::snapshot::SnapshotStore {
-    raftstore::snapshot::SnapshotStore::new(Arc::new(raftstore::snapshot::MemDir::new()))
+    raftstore::snapshot::SnapshotStore::new(Arc::new(raftstore::snapshot::MemDir::new()), MemEngine::new())
 }

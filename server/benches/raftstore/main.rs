@@ -5,8 +5,9 @@
 //! | `simulated` | how fast the simulator goes through seeds, and how long the graded tests take |
 //! | `regions` | a thousand regions on three stores: idle processor time, memory, start-up |
 //! | `splits` | what clients notice of a split |
+//! | `snapshot` | how fast a large region gets to another store, and what clients notice of it |
 //!
-//! Environment: `PARTS` (a list of the names above; all of them), `REGIONS` (1000), `SPLITS` (50), `OUT` (folder for `raftstore.json`, and for
+//! Environment: `PARTS` (a list of the names above; all of them), `REGIONS` (1000), `SPLITS` (50), `BYTES` (of the large region; 1 GiB), `OUT` (folder for `raftstore.json`, and for
 //! the data while it runs).
 
 #[path = "../../tests/processes/cluster/mod.rs"]
@@ -16,6 +17,7 @@ mod common;
 mod regions;
 mod report;
 mod simulated;
+mod snapshot;
 mod splits;
 
 use common::settings;
@@ -27,7 +29,7 @@ async fn main() {
         println!("a benchmark: make bench-raftstore");
         return;
     }
-    const PARTS: [&str; 3] = ["simulated", "regions", "splits"];
+    const PARTS: [&str; 4] = ["simulated", "regions", "splits", "snapshot"];
     let wanted = std::env::var("PARTS").unwrap_or_default();
     let wanted: Vec<&str> = wanted.split([',', ' ']).filter(|part| !part.is_empty()).collect();
     if let Some(unknown) = wanted.iter().find(|part| !PARTS.contains(part)) {
@@ -47,6 +49,9 @@ async fn main() {
     }
     if is_wanted("splits") {
         splits::run(&mut report, &data, settings::variable("SPLITS", 50)).await;
+    }
+    if is_wanted("snapshot") {
+        snapshot::run(&mut report, &data, settings::variable("BYTES", 1 << 30)).await;
     }
     println!("{}", report.table());
     if let Some(out) = out {

@@ -84,7 +84,7 @@ pub async fn serve<E: Engine>(
     let metrics = Arc::new(Metrics::new());
     let lost = LostMessages::<E>::default();
     let snapshots = SnapshotFolder::open(config.storage.data_dir.join("snap"))?;
-    let snapshots = SnapshotStore::new(Arc::new(snapshots));
+    let snapshots = SnapshotStore::new(Arc::new(snapshots), engines.kv.clone());
     let max_message_size = config.server.grpc_max_message_size.as_usize();
     let traffic = SnapshotTraffic::new(snapshots.clone(), &config.raftstore, max_message_size, &metrics, log.clone());
     let transport = RaftTransport::new(

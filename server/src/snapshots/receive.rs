@@ -71,12 +71,12 @@ impl SnapshotTraffic {
     async fn try_receive(&self, message: &RaftMessage, chunks: &mut Streaming<SnapshotChunk>) -> Result<u64, Status> {
         let snapshot = message.message.as_ref().and_then(|inner| inner.snapshot.as_ref());
         let snapshot = snapshot.ok_or_else(|| Status::invalid_argument("the message holds no snapshot"))?;
-        let (_, meta) = decode_data(snapshot).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let (region, meta) = decode_data(snapshot).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let id = SnapshotId::of(message.region_id, snapshot);
         let slot = self.shared.receiving.slots.try_acquire();
         let _slot = slot.map_err(|_| Status::resource_exhausted("too many snapshots are being received"))?;
         let mut arriving = Arriving::new(&self.shared, id)?;
-        let sink = self.shared.store.receive(id, meta);
+        let sink = self.shared.store.receive(id, region, meta);
         let (pieces, written) = mpsc::channel(PIECES_AHEAD);
         let writer = tokio::task::spawn_blocking(move || write(sink, written));
         let mut bytes = 0;

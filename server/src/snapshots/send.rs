@@ -42,7 +42,7 @@ impl SnapshotTraffic {
         let size: u64 = meta.cf_files.iter().map(|file| file.size).sum();
         let id = SnapshotId::of(message.region_id, snapshot);
         // From here on, the files stay until they are sent.
-        let _in_use = self.shared.store.hold(Origin::Generated, id);
+        let in_use = self.shared.store.hold(Origin::Generated, id);
         let slot = tokio::time::timeout(TURN, self.shared.sending.slots.acquire()).await;
         let _slot = slot.map_err(|_| "too many snapshots are being sent")?.map_err(|error| error.to_string())?;
         let channel = open_channel(address).await?;
@@ -67,7 +67,12 @@ impl SnapshotTraffic {
         drop(client);
         reader.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         answer?;
-        self.shared.store.done(Origin::Generated, id);
+        drop(in_use);
+        let store = self.shared.store.clone();
+        let discarded = tokio::task::spawn_blocking(move || store.discard(Origin::Generated, id)).await;
+        if let Ok(Err(error)) = discarded {
+            warn!(self.shared.log, "cannot remove the files of a snapshot that was sent"; "error" => %error);
+        }
         Ok(size)
     }
 

@@ -12,7 +12,7 @@ use proto::metapb::{Peer, Region};
 use proto::raft_serverpb::{RaftMessage, RaftSnapshotData, SnapshotChunk};
 use proto::tikvpb::tikv_client::TikvClient;
 use raftstore::snapshot::{MemDir, Origin, SnapshotDir, SnapshotId, SnapshotStore};
-use storage::{Cf, MemEngine};
+use storage::{Cf, Engine, MemEngine};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tonic::Code;
 
@@ -51,19 +51,21 @@ impl RegionSplitter for Inbox {
     }
 }
 
-/// A store with a folder of snapshots in memory.
+/// A store with its folder of snapshots and its engine in memory.
 struct End {
     dir: MemDir,
+    kv: MemEngine,
     store: SnapshotStore,
     traffic: SnapshotTraffic,
 }
 
 fn end(config: &RaftstoreConfig) -> End {
     let dir = MemDir::new();
-    let store = SnapshotStore::new(Arc::new(dir.clone()));
+    let kv = MemEngine::new();
+    let store = SnapshotStore::new(Arc::new(dir.clone()), kv.clone());
     let log = Logger::root(slog::Discard, slog::o!());
     let traffic = SnapshotTraffic::new(store.clone(), config, MESSAGE_SIZE, &Arc::new(Metrics::new()), log);
-    End { dir, store, traffic }
+    End { dir, kv, store, traffic }
 }
 
 /// Serves the receiving end until the trigger is dropped.
@@ -115,8 +117,7 @@ async fn a_snapshot_arrives_whole_before_its_message() {
     assert!(from.traffic.send(&addr.to_string(), message).await);
     to.store.verify(ID).unwrap();
     assert_eq!(inbox.try_recv(), Ok(ID.region_id));
-    from.store.collect(100).unwrap();
-    assert!(from.dir.list().unwrap().is_empty(), "what was sent may go");
+    assert!(from.dir.list().unwrap().is_empty(), "what was sent goes");
     assert_eq!(to.store.collect(100).unwrap(), 0, "what was received is still to be restored");
 }
 
@@ -136,6 +137,7 @@ async fn a_snapshot_that_is_damaged_or_gone_is_not_delivered() {
         assert!(to.store.meta(Origin::Received, ID).is_err());
         to.store.collect(100).unwrap();
         assert!(to.dir.list().unwrap().is_empty(), "nothing is left behind");
+        assert!(to.kv.table_names().unwrap().is_empty(), "nothing is left behind");
     }
 }
 

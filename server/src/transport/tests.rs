@@ -94,7 +94,7 @@ impl Unreachable for Reports {
 
 fn transport(directory: &Directory, reports: &Reports) -> RaftTransport<Directory, Reports> {
     let metrics = Arc::new(Metrics::new());
-    let snapshots = SnapshotStore::new(Arc::new(MemDir::new()));
+    let snapshots = SnapshotStore::new(Arc::new(MemDir::new()), storage::MemEngine::new());
     let snapshots = SnapshotTraffic::new(snapshots, &RaftstoreConfig::default(), 16 << 20, &metrics, logger());
     let (directory, reports, runtime) = (directory.clone(), reports.clone(), Handle::current());
     RaftTransport::new(directory, reports, metrics, logger(), runtime, 64, 16 << 20, snapshots)

@@ -6,9 +6,9 @@
 use bytes::Bytes;
 use prost::Message;
 use proto::raft_serverpb::RaftLocalState;
-use storage::{Cf, Durability, Engine, Error, MemEngine, Reader, Result, WriteBatch, WriteOp};
+use storage::{Cf, Durability, Engine, Error, MemEngine, Reader, Result, TableWriter, WriteBatch, WriteOp};
 
-use super::crash_points::{Description, Disk, Unsynced, Watch, of_batch, of_sync};
+use super::crash_points::{Description, Disk, INGESTED, Unsynced, Watch, of_batch, of_sync, of_tables};
 use crate::rng::SeededRng;
 
 /// A promise that a disk breaks.
@@ -81,6 +81,14 @@ impl SimDisk {
         watch.around(disk, || what, unsynced, change, || Error::Stopped)
     }
 
+    /// Changes tables beside the engine, or takes them in.
+    fn change_tables(&self, what: &str, name: &str, change: impl FnOnce() -> Result<()>) -> Result<()> {
+        match &self.watch {
+            Some((watch, disk)) => self.change(watch, *disk, of_tables(what, name), change),
+            None => change(),
+        }
+    }
+
     fn write_or_lie(&self, batch: WriteBatch, durability: Durability) -> Result<()> {
         match self.lie {
             Some(DiskLie::SyncWithoutSyncing) => self.engine.write(batch, Durability::Buffered),
@@ -141,6 +149,7 @@ impl Reader for SimDisk {
 
 impl Engine for SimDisk {
     type Snapshot = <MemEngine as Engine>::Snapshot;
+    type TableWriter = SimTableWriter;
 
     fn snapshot(&self) -> Self::Snapshot {
         self.engine.snapshot()
@@ -163,8 +172,56 @@ impl Engine for SimDisk {
         self.change(watch, *disk, what, || if loose { Ok(()) } else { self.sync_or_lie() })
     }
 
+    fn table_writer(&self, name: &str, cf: Cf) -> Result<Self::TableWriter> {
+        let mut inner = None;
+        self.change_tables("begun", name, || {
+            inner = Some(self.engine.table_writer(name, cf)?);
+            Ok(())
+        })?;
+        Ok(SimTableWriter { inner: inner.ok_or(Error::Stopped)?, disk: self.clone(), name: name.to_owned() })
+    }
+
+    fn check_tables(&self, name: &str, cf: Cf) -> Result<()> {
+        self.engine.check_tables(name, cf)
+    }
+
+    fn ingest(&self, name: &str, cfs: &[Cf]) -> Result<()> {
+        self.change_tables(INGESTED, name, || match self.lie {
+            Some(DiskLie::SyncWithoutSyncing) => {
+                self.engine.write(self.engine.ingestion(name, cfs)?, Durability::Buffered)
+            }
+            _ => self.engine.ingest(name, cfs),
+        })
+    }
+
+    fn remove_tables(&self, name: &str) -> Result<()> {
+        self.change_tables("removed", name, || self.engine.remove_tables(name))
+    }
+
+    fn table_names(&self) -> Result<Vec<String>> {
+        self.engine.table_names()
+    }
+
     fn approximate_size(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<u64> {
         self.engine.approximate_size(cf, lower, upper)
+    }
+}
+
+/// Writes tables beside a simulated disk.
+pub struct SimTableWriter {
+    inner: <MemEngine as Engine>::TableWriter,
+    disk: SimDisk,
+    name: String,
+}
+
+impl TableWriter for SimTableWriter {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.inner.put(key, value)
+    }
+
+    fn finish(self) -> Result<()> {
+        let Self { inner, disk, name } = self;
+        disk.change_tables("finished", &name, || inner.finish())
     }
 }
 

@@ -160,7 +160,6 @@ pub(super) fn draw_config(rng: &mut SeededRng) -> (Config, Layout) {
         log_gc_threshold,
         log_gc_count_limit: log_gc_threshold + if rng.chance(600) { rng.within(0..=6) } else { rng.within(0..=60) },
         log_gc_size_limit: if rng.chance(500) { rng.within(200..=3_000) } else { rng.within(500..=50_000) },
-        restore_batch_bytes: rng.within(64..=8192) as usize,
         snapshot_wait_ticks: rng.within(20..=200),
         snapshot_gc_ticks: rng.within(5..=50),
         snapshot_gc_patience: rng.within(1..=20) as u32,

@@ -1,12 +1,13 @@
 //! Snapshots on their way: a message, and the files that go with it.
 //!
 //! A transfer takes its time and may break: the sender or the receiver is gone, the link is cut, the stream ends early, a byte
-//! changes on the way or, later, on the receiver's disk, files disappear at either end. It may happen twice. Whatever happens, the sender
+//! changes on the way or, later, on the receiver's disk, the sender's files or the receiver's tables disappear. It may happen twice. Whatever happens, the sender
 //! hears of it.
 
 use proto::raft_serverpb::RaftMessage;
 use raftstore::metrics::Metrics;
 use raftstore::snapshot::{SnapshotDir, SnapshotId, decode_data};
+use storage::Engine;
 
 use super::driver::{Broken, Simulation};
 use super::event::Event;
@@ -26,9 +27,9 @@ enum Mishap {
     EndsAt(usize),
     /// A bit of this piece changes on the way.
     ChangesAt(usize),
-    /// A bit of a file changes after it has arrived.
-    RotsAt(usize),
-    /// A file disappears after it has arrived.
+    /// What has arrived is damaged on the disk.
+    Rots,
+    /// What has arrived disappears.
     Disappears,
     /// The sender's files are gone.
     GoneBefore,
@@ -200,7 +201,7 @@ impl Simulation {
         match self.crash_rng.below(20) {
             0 => Mishap::EndsAt(at),
             1 => Mishap::ChangesAt(at),
-            2 => Mishap::RotsAt(at),
+            2 => Mishap::Rots,
             3 => Mishap::Disappears,
             4 => Mishap::GoneBefore,
             _ => Mishap::Nothing,
@@ -216,15 +217,14 @@ impl Simulation {
         let (sender, receiver) = (snapshots(from)?, snapshots(to)?);
         let text = |error: raftstore::Error| error.to_string();
         let snapshot = message.message.as_ref().and_then(|inner| inner.snapshot.as_ref()).ok_or("no snapshot")?;
-        let (_, meta) = decode_data(snapshot).map_err(text)?;
+        let (region, meta) = decode_data(snapshot).map_err(text)?;
         let id = SnapshotId::of(message.region_id, snapshot);
         if let (Mishap::GoneBefore, Some(store)) = (mishap, self.stores.get(&from)) {
             // There is none if another transfer has met the same fate.
             let _ = store.snapshot_dir.remove(&format!("gen_{id}.meta"));
         }
-        let first_file = meta.cf_files.first().map(|file| format!("rev_{id}_{}.data", file.cf));
         let mut source = sender.source(id).map_err(text)?;
-        let mut sink = receiver.receive(id, meta);
+        let mut sink = receiver.receive(id, region, meta);
         let mut pieces = 0;
         while let Some(piece) = source.next_chunk(CHUNK).map_err(text)? {
             let mut piece = piece.to_vec();
@@ -240,11 +240,12 @@ impl Simulation {
             return Err("lost".to_owned()); // too short for that mishap
         }
         sink.finish().map_err(text)?;
-        if let (Some(name), Some(store)) = (first_file, self.stores.get(&to)) {
-            // A file that is shorter than that stays as it is.
+        if let Some(store) = self.stores.get(&to) {
+            // There are no tables in a snapshot without pairs.
+            let (kv, name) = (store.engines.kv.engine(), format!("rev_{id}"));
             match mishap {
-                Mishap::RotsAt(at) => drop(store.snapshot_dir.damage(&name, at)),
-                Mishap::Disappears => drop(store.snapshot_dir.remove(&name)),
+                Mishap::Rots => drop(kv.damage_tables(&name)),
+                Mishap::Disappears => drop(kv.remove_tables(&name)),
                 _ => {}
             }
         }

@@ -53,7 +53,7 @@ pub struct SimStore {
     pub id: u64,
     /// Its disks.
     pub engines: Engines<SimDisk>,
-    /// The folder of its snapshots.
+    /// The folder of the snapshots that it makes.
     pub snapshot_dir: MemDir,
     /// Its stages; `None` while it is down.
     pub running: Option<Running>,
@@ -142,7 +142,7 @@ impl SimStore {
         self.set_starting(true);
         self.outbox = Outbox::default();
         let (engines, outbox) = (self.engines.clone(), self.outbox.clone());
-        let snapshots = SnapshotStore::new(self.snapshot_folder());
+        let snapshots = SnapshotStore::new(self.snapshot_folder(), self.engines.kv.clone());
         let parts = self.found(scheduler).and_then(|()| {
             build(config.clone(), layout, engines, snapshots.clone(), outbox, scheduler.clone(), logger)
         });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use storage::{Cf, Durability, Engine, Error, MemEngine, Reader, Result, WriteBatch};
+use storage::{Cf, Durability, Engine, Error, MemEngine, Reader, Result, TableWriter, WriteBatch};
 
 use crate::rng::SeededRng;
 
@@ -67,7 +67,29 @@ impl<E: LabEngine> Cut<E> {
     }
 
     fn check(&self) -> Result<()> {
-        if self.cut.load(Ordering::SeqCst) { Err(Error::Stopped) } else { Ok(()) }
+        check(&self.cut)
+    }
+}
+
+fn check(cut: &AtomicBool) -> Result<()> {
+    if cut.load(Ordering::SeqCst) { Err(Error::Stopped) } else { Ok(()) }
+}
+
+/// Writes tables until the moment of the crash.
+pub struct CutWriter<W> {
+    inner: W,
+    cut: Arc<AtomicBool>,
+}
+
+impl<W: TableWriter> TableWriter for CutWriter<W> {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        check(&self.cut)?;
+        self.inner.put(key, value)
+    }
+
+    fn finish(self) -> Result<()> {
+        check(&self.cut)?;
+        self.inner.finish()
     }
 }
 
@@ -85,6 +107,7 @@ impl<E: LabEngine> Reader for Cut<E> {
 
 impl<E: LabEngine> Engine for Cut<E> {
     type Snapshot = E::Snapshot;
+    type TableWriter = CutWriter<E::TableWriter>;
 
     fn snapshot(&self) -> Self::Snapshot {
         self.inner.snapshot()
@@ -98,6 +121,29 @@ impl<E: LabEngine> Engine for Cut<E> {
     fn sync(&self) -> Result<()> {
         self.check()?;
         self.inner.sync()
+    }
+
+    fn table_writer(&self, name: &str, cf: Cf) -> Result<Self::TableWriter> {
+        self.check()?;
+        Ok(CutWriter { inner: self.inner.table_writer(name, cf)?, cut: self.cut.clone() })
+    }
+
+    fn check_tables(&self, name: &str, cf: Cf) -> Result<()> {
+        self.inner.check_tables(name, cf)
+    }
+
+    fn ingest(&self, name: &str, cfs: &[Cf]) -> Result<()> {
+        self.check()?;
+        self.inner.ingest(name, cfs)
+    }
+
+    fn remove_tables(&self, name: &str) -> Result<()> {
+        self.check()?;
+        self.inner.remove_tables(name)
+    }
+
+    fn table_names(&self) -> Result<Vec<String>> {
+        self.inner.table_names()
     }
 
     fn approximate_size(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<u64> {

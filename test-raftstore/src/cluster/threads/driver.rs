@@ -74,6 +74,7 @@ impl<E: LabEngine> Driver for ThreadCluster<E> {
 
     fn crash(&mut self, id: u64) -> Step {
         lock(self.network.routers()).remove(&id);
+        lock(self.network.folders()).remove(&id);
         let Some(store) = self.stores.get_mut(&id) else { return Ok(()) };
         match store.crash(&mut self.rng) {
             Ok(has_run) => self.crashes += u64::from(has_run),

@@ -128,7 +128,6 @@ impl<E: LabEngine> ThreadCluster<E> {
     fn create(&mut self, id: u64, regions: &[Region]) -> raftstore::Result<()> {
         let folder = self.folder.as_ref().expect("invariant: a folder until the end").path();
         let store = ThreadStore::create(id, folder.join(format!("store-{id}")), regions)?;
-        lock(self.network.folders()).insert(id, store.snapshots().clone());
         self.stores.insert(id, store);
         self.run_store(id)
     }
@@ -140,7 +139,8 @@ impl<E: LabEngine> ThreadCluster<E> {
             routers: self.shared.routers.clone(),
             began: self.shared.began,
         });
-        let router = store.start((self.config.clone(), self.layout), self.network.wire(), scheduler)?;
+        let (router, snapshots) = store.start((self.config.clone(), self.layout), self.network.wire(), scheduler)?;
+        lock(self.network.folders()).insert(id, snapshots);
         lock(self.network.routers()).insert(id, router);
         Ok(())
     }

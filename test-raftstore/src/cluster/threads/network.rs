@@ -192,10 +192,10 @@ impl<E: Engine> Carrier<E> {
         let (from, to) = (folders.get(&from)?.clone(), folders.get(&to)?.clone());
         drop(folders);
         let snapshot = message.message.as_ref()?.snapshot.as_ref()?;
-        let (_, meta) = decode_data(snapshot).ok()?;
+        let (region, meta) = decode_data(snapshot).ok()?;
         let id = SnapshotId::of(message.region_id, snapshot);
         let mut source = from.source(id).ok()?;
-        let mut sink = to.receive(id, meta);
+        let mut sink = to.receive(id, region, meta);
         while let Some(chunk) = source.next_chunk(CHUNK).ok()? {
             sink.write(&chunk).ok()?;
         }

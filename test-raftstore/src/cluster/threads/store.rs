@@ -25,7 +25,8 @@ pub struct ThreadStore<E: LabEngine> {
     folder: PathBuf,
     /// `None` while nobody has them open.
     engines: Option<Engines<Cut<E>>>,
-    snapshots: SnapshotStore,
+    /// The folder of the snapshots that it makes; it outlives a crash.
+    snapshot_dir: MemDir,
     running: Option<RunningStore<Cut<E>>>,
 }
 
@@ -37,26 +38,26 @@ impl<E: LabEngine> ThreadStore<E> {
         for region in regions {
             bootstrap::create_initial_peer(&engines, id, region)?;
         }
-        let snapshots = SnapshotStore::new(Arc::new(MemDir::new()));
-        Ok(Self { folder, engines: Some(engines), snapshots, running: None })
+        Ok(Self { folder, engines: Some(engines), snapshot_dir: MemDir::new(), running: None })
     }
 
-    /// Starts the store on what its disks hold.
+    /// Starts the store on what its disks hold. Returns how to reach it, and its snapshots.
     pub fn start(
         &mut self,
         (config, layout): (Config, Layout),
         wire: Wire,
         scheduler: Arc<dyn SchedulerLink>,
-    ) -> raftstore::Result<Router<Cut<E>>> {
+    ) -> raftstore::Result<(Router<Cut<E>>, SnapshotStore)> {
         let logger = Logger::root(Discard, o!());
         let engines = match &self.engines {
             Some(engines) => engines.clone(),
             None => self.engines.insert(open::<E>(&self.folder)?).clone(),
         };
-        let parts = raftstore::build(config, layout, engines, self.snapshots.clone(), wire, scheduler, &logger)?;
+        let snapshots = SnapshotStore::new(Arc::new(self.snapshot_dir.clone()), engines.kv.clone());
+        let parts = raftstore::build(config, layout, engines, snapshots.clone(), wire, scheduler, &logger)?;
         let router = parts.router.clone();
         self.running = Some(raftstore::threads::start(parts, TICK, &logger)?);
-        Ok(router)
+        Ok((router, snapshots))
     }
 
     /// Ends the store's threads in the middle of whatever they do. False if it did not run.
@@ -93,11 +94,6 @@ impl<E: LabEngine> ThreadStore<E> {
     /// The threads, while the store runs.
     pub fn running(&self) -> Option<&RunningStore<Cut<E>>> {
         self.running.as_ref()
-    }
-
-    /// The files of its snapshots, which outlive a crash.
-    pub fn snapshots(&self) -> &SnapshotStore {
-        &self.snapshots
     }
 
     /// The data engine, while somebody has it open.

@@ -33,4 +33,4 @@ pub use scenarios::{ALL as SCENARIOS, Scenario};
 pub use watch::{Disk, Watch};
 
 pub(super) use dir::WatchedDir;
-pub(super) use records::{Description, of_batch, of_sync};
+pub(super) use records::{Description, INGESTED, of_batch, of_sync, of_tables};

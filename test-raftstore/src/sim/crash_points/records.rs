@@ -139,6 +139,15 @@ pub fn of_sync(disk: Disk) -> Description {
     }
 }
 
+/// What is said of tables that become part of the engine.
+pub const INGESTED: &str = "ingested";
+
+/// A change of the tables of a name, beside the kv engine. A restore takes them in.
+pub fn of_tables(what: &str, name: &str) -> Description {
+    let marks = (what == INGESTED).then_some(Mark::first(Row::SnapshotRestored));
+    Description { name: format!("kv tables {name} {what}"), marks: marks.into_iter().collect() }
+}
+
 /// A change of the folder of snapshots.
 pub fn of_folder(what: &str, name: &str) -> Description {
     let name =

@@ -63,7 +63,7 @@ pub const ALL: &[Scenario] = &[
         name: "snapshot",
         victims: &[LEADER, OTHER],
         log_limit: Some(5),
-        settings: small_batches,
+        settings: collected_soon,
         script: snapshot,
         ..PLAIN
     },
@@ -71,7 +71,7 @@ pub const ALL: &[Scenario] = &[
         name: "snapshot-of-a-part",
         victims: &[OTHER],
         log_limit: Some(5),
-        settings: small_batches,
+        settings: collected_soon,
         script: snapshot_of_a_part,
         ..PLAIN
     },
@@ -82,7 +82,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "add-peer",
         victims: &[LEADER, FOLLOWER, OTHER],
-        settings: small_batches,
+        settings: collected_soon,
         script: add_peer,
         ..PLAIN
     },
@@ -92,9 +92,8 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "missed-removal", victims: &[OTHER], script: missed_removal, ..PLAIN },
 ];
 
-/// Snapshots are restored in several batches, and their files are collected soon.
-fn small_batches(config: &mut Config) {
-    config.restore_batch_bytes = 100;
+/// Files and tables of snapshots that nobody needs are collected soon.
+fn collected_soon(config: &mut Config) {
     config.snapshot_gc_ticks = 5;
     config.snapshot_gc_patience = 2;
 }
