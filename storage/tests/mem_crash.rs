@@ -162,6 +162,9 @@ fn tables_meet_the_faults_of_the_disk() {
     assert_eq!(engine.table_names(), Ok(vec![]));
     faults.set_free_bytes(Some(2));
     make_table(&engine, "t").unwrap();
+    assert!(matches!(engine.ingest("t", &[Cf::Raw]), Err(Error::DiskFull { .. })));
+    assert_eq!(engine.get(Cf::Raw, b"t"), Ok(None));
+    faults.set_free_bytes(Some(1));
     engine.ingest("t", &[Cf::Raw]).expect("tables have their room already");
     faults.clear();
     faults.fail_next(MemFault::Io, 1);

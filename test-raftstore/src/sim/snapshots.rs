@@ -223,6 +223,8 @@ impl Simulation {
             // There is none if another transfer has met the same fate.
             let _ = store.snapshot_dir.remove(&format!("gen_{id}.meta"));
         }
+        // One that was here already may be about to be restored. Whatever befell it then would cost the replica.
+        let is_first = receiver.verify(id).is_err();
         let mut source = sender.source(id).map_err(text)?;
         let mut sink = receiver.receive(id, region, meta);
         let mut pieces = 0;
@@ -240,7 +242,7 @@ impl Simulation {
             return Err("lost".to_owned()); // too short for that mishap
         }
         sink.finish().map_err(text)?;
-        if let Some(store) = self.stores.get(&to) {
+        if let Some(store) = self.stores.get(&to).filter(|_| is_first) {
             // There are no tables in a snapshot without pairs.
             let (kv, name) = (store.engines.kv.engine(), format!("rev_{id}"));
             match mishap {

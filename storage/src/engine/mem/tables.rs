@@ -99,8 +99,8 @@ impl MemEngine {
         let batch = self.ingestion(name, cfs)?;
         let mut state = self.state();
         state.check_running()?;
-        // The tables have their room on the disk already.
-        self.faults.admit(0)?;
+        // The tables have their room on the disk already; that they belong to the engine has to be written down.
+        self.faults.admit(name.len())?;
         state.visible.apply(&batch);
         state.make_durable();
         Ok(())
