@@ -8,13 +8,12 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use proto::kvrpcpb::SplitRegionRequest;
 use tikv_client::RawClient;
+use tokio::sync::watch;
 
 use crate::cluster::wait::wait_until;
 use crate::cluster::{Cluster, Options, rpc, status};
@@ -63,7 +62,7 @@ pub async fn run(report: &mut Report, data: &Path, bytes: u64) {
     let ordered = Instant::now();
     let to = move_peer(&cluster).await;
     let ended = Instant::now();
-    let (puts, errors) = clients.stop().await;
+    let (puts, errors) = clients.stop(ended).await;
     cluster.assert_running();
 
     let seconds = (ended - ordered).as_secs_f64();
@@ -222,25 +221,29 @@ struct Put {
 
 /// Clients that put at a steady pace, whatever the answers take.
 struct Clients {
-    stop: Arc<AtomicBool>,
+    end: watch::Sender<Option<Instant>>,
     tasks: Vec<tokio::task::JoinHandle<(Vec<Put>, u64)>>,
 }
 
 impl Clients {
     /// Half of them write to the large region, half to the other one.
     async fn start(cluster: &Cluster) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (end, ended) = watch::channel(None);
         let mut tasks = Vec::new();
         for number in 0..CLIENTS {
             let prefix = if number % 2 == 0 { "beside" } else { "other" };
-            tasks.push(tokio::spawn(put_until(cluster.raw_client().await, format!("{prefix}/{number}"), stop.clone())));
+            tasks.push(tokio::spawn(put_until(
+                cluster.raw_client().await,
+                format!("{prefix}/{number}"),
+                ended.clone(),
+            )));
         }
-        Clients { stop, tasks }
+        Clients { end, tasks }
     }
 
-    /// All puts, and the number of errors.
-    async fn stop(self) -> (Vec<Put>, u64) {
-        self.stop.store(true, Ordering::Relaxed);
+    /// All puts that were due before `end`, late ones included, and the number of errors.
+    async fn stop(self, end: Instant) -> (Vec<Put>, u64) {
+        self.end.send_replace(Some(end));
         let (mut puts, mut errors) = (Vec::new(), 0);
         for task in self.tasks {
             let (of_client, errors_of_client) = task.await.expect("a client");
@@ -251,11 +254,14 @@ impl Clients {
     }
 }
 
-async fn put_until(client: RawClient, prefix: String, stop: Arc<AtomicBool>) -> (Vec<Put>, u64) {
+async fn put_until(client: RawClient, prefix: String, end: watch::Receiver<Option<Instant>>) -> (Vec<Put>, u64) {
     let (mut puts, mut errors) = (Vec::new(), 0);
     let mut pace = tokio::time::interval(PACE);
-    while !stop.load(Ordering::Relaxed) {
+    loop {
         let due = pace.tick().await.into_std();
+        if end.borrow().is_some_and(|end| due >= end) {
+            return (puts, errors);
+        }
         match client.put(format!("{prefix}/{}", puts.len() % 1000).into_bytes(), vec![b'v'; 128]).await {
             Ok(()) => puts.push(Put { due, answered: Instant::now() }),
             Err(error) => {
@@ -264,7 +270,6 @@ async fn put_until(client: RawClient, prefix: String, stop: Arc<AtomicBool>) -> 
             }
         }
     }
-    (puts, errors)
 }
 
 /// How long the puts took that were due in a time.
