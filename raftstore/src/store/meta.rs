@@ -212,6 +212,16 @@ mod tests {
     }
 
     #[test]
+    fn a_region_with_another_start_stands_in_the_index_once_3b() {
+        let mut meta = StoreMeta::default();
+        meta.put(region(1, "", "m"));
+        meta.put(region(1, "g", "m"));
+        assert_eq!(ids(meta.overlapping(b"", b"")), [1]);
+        meta.split([region(2, "g", "k"), region(1, "k", "m")].iter());
+        assert_eq!(ids(meta.overlapping(b"", b"")), [2, 1]);
+    }
+
+    #[test]
     fn a_snapshot_must_not_cover_the_keys_of_another_region() {
         let mut meta = StoreMeta::default();
         meta.put(region(1, "", "m"));

@@ -1,8 +1,12 @@
 //! Peers that come into being because a message came for them.
 
-use proto::{metapb::Region, raft_serverpb::PeerState};
+use prost::Message;
+use proto::{
+    metapb::Region,
+    raft_serverpb::{PeerState, RaftLocalState},
+};
 use raftstore::{
-    Config, Error,
+    Config, Error, keys,
     metrics::Metrics,
     store::{Layout, region_states},
 };
@@ -10,7 +14,8 @@ use storage::{Cf, Durability, Engine, Reader, WriteBatch};
 
 use crate::{
     common::{Cluster, put},
-    split::{parts, split_at, write},
+    conf_change::{REMOVE, change},
+    split::{header_of, parts, split_at, write},
 };
 
 /// The store that the tests are about.
@@ -104,6 +109,35 @@ fn a_store_that_missed_a_split_gets_all_parts_by_snapshots_3b() {
     assert_eq!(counted.regions_split.get(), 0);
 }
 
+/// The region that missed the split is made smaller by a snapshot; the other part has no peer on the store any more.
+#[test]
+fn a_region_that_a_snapshot_makes_smaller_leaves_no_data_behind_3b() {
+    let config = Config { log_gc_ticks: 5, log_gc_threshold: 10, log_gc_count_limit: 20, ..Config::default() };
+    let mut cluster = Cluster::with_config(Layout::default(), config);
+    cluster.elect(None);
+    cluster.must_put("a", "v");
+    cluster.must_put("x", "v");
+    cluster.tick(5);
+    cluster.isolated.insert(AWAY);
+    cluster.elect(Some(AWAY));
+    let parts = split(&mut cluster);
+    let leader = cluster.leader_of(parts[0].id).unwrap();
+    let peer = *parts[0].peers.iter().find(|peer| peer.store_id == AWAY).unwrap();
+    let removal = cluster.admin(header_of(&parts[0], leader), change(REMOVE, peer));
+    for _ in 0..60 {
+        write(&mut cluster, &parts[1], "x", "new").unwrap();
+        cluster.tick(1);
+    }
+    assert!(removal.take().unwrap().is_ok());
+    assert!(cluster.store(AWAY).engines.kv.get(Cf::Raw, b"a").unwrap().is_some());
+    cluster.isolated.clear();
+    cluster.tick(100);
+    assert_eq!(metrics(&mut cluster).snapshots_restored.get(), 1);
+    let kv = cluster.store(AWAY).engines.kv.clone();
+    assert!(kv.get(Cf::Raw, b"x").unwrap().is_some());
+    assert!(kv.get(Cf::Raw, b"a").unwrap().is_none(), "it belongs to no region here");
+}
+
 #[test]
 fn no_peer_is_made_for_keys_that_another_region_still_has_3b() {
     let mut cluster = Cluster::with_config(Layout::default(), Config::default());
@@ -134,19 +168,20 @@ fn an_uninitialized_peer_waits_for_the_split() -> (Cluster, u64) {
     (cluster, new)
 }
 
+fn term_of(cluster: &mut Cluster, region: u64) -> u64 {
+    let statuses = cluster.store(AWAY).parts.as_ref().unwrap().router.statuses();
+    statuses.iter().find(|status| status.region.id == region).map_or(0, |status| status.term)
+}
+
 #[test]
 fn a_split_initializes_the_peer_that_is_there_and_keeps_its_term_3b() {
     let (mut cluster, new) = an_uninitialized_peer_waits_for_the_split();
-    let term = |cluster: &mut Cluster| {
-        let statuses = cluster.store(AWAY).parts.as_ref().unwrap().router.statuses();
-        statuses.iter().find(|status| status.region.id == new).map_or(0, |status| status.term)
-    };
-    let before = term(&mut cluster);
+    let before = term_of(&mut cluster, new);
     assert!(before > 5, "it has heard of the leader");
     catch_up(&mut cluster);
     let counted = metrics(&mut cluster);
     assert_eq!((counted.peers_adopted.get(), counted.regions_split.get()), (1, 1));
-    assert!(term(&mut cluster) >= before);
+    assert!(term_of(&mut cluster, new) >= before);
 }
 
 #[test]
@@ -163,7 +198,16 @@ fn a_crash_at_any_step_of_that_is_recovered_3b() {
             let states = region_states(&cluster.store(AWAY).engines.kv).unwrap();
             let on_disk = states.iter().any(|state| state.region.as_ref().is_some_and(|region| region.id == new));
             between += u32::from(on_disk && adopted == 0);
+            let promised = cluster.store(AWAY).engines.raft.get(Cf::Default, &keys::raft_state(new)).unwrap();
+            let promised = promised.and_then(|state| RaftLocalState::decode(state).unwrap().hard_state);
+            cluster.isolated.insert(AWAY);
             cluster.start(AWAY);
+            cluster.tick(1);
+            if on_disk {
+                let known = term_of(&mut cluster, new);
+                assert!(known >= promised.unwrap_or_default().term, "R-MONO: term {known} after {promised:?}");
+            }
+            cluster.isolated.clear();
             catch_up(&mut cluster);
         }
     }

@@ -45,7 +45,7 @@ fn log_records(cluster: &mut Cluster, store: u64) -> usize {
 }
 
 /// Invariant S-TOMB, and that nobody else on the store is touched.
-fn assert_destroyed(cluster: &mut Cluster, store: u64, peer: Peer) {
+pub(crate) fn assert_destroyed(cluster: &mut Cluster, store: u64, peer: Peer) {
     let (id, neighbour) = (cluster.regions[0].id, cluster.regions[1].clone());
     let (start, end) = (cluster.regions[0].start_key.clone(), cluster.regions[0].end_key.clone());
     let state = state_of(cluster, store);
@@ -63,7 +63,7 @@ fn assert_destroyed(cluster: &mut Cluster, store: u64, peer: Peer) {
     assert!(router.statuses().iter().all(|status| status.region.id != id));
 }
 
-fn assert_there(cluster: &mut Cluster, store: u64) {
+pub(crate) fn assert_there(cluster: &mut Cluster, store: u64) {
     assert_eq!(state_of(cluster, store).state(), PeerState::Normal);
     assert!(log_records(cluster, store) > 0);
 }
@@ -250,7 +250,7 @@ fn who_finds_no_member_asks_the_scheduler_3b() {
     assert_destroyed(&mut cluster, gone, peer);
 }
 
-fn message(cluster: &Cluster, from: u64, to: Peer, conf_ver: u64) -> RaftMessage {
+pub(crate) fn message(cluster: &Cluster, from: u64, to: Peer, conf_ver: u64) -> RaftMessage {
     let from_peer = cluster.header(from).peer;
     RaftMessage {
         region_id: cluster.regions[0].id,
@@ -268,7 +268,7 @@ fn message(cluster: &Cluster, from: u64, to: Peer, conf_ver: u64) -> RaftMessage
     }
 }
 
-fn deliver(cluster: &mut Cluster, store: u64, message: RaftMessage) {
+pub(crate) fn deliver(cluster: &mut Cluster, store: u64, message: RaftMessage) {
     cluster.store(store).parts.as_ref().unwrap().router.raft_message(message);
     cluster.settle();
 }

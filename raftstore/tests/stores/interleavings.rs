@@ -11,12 +11,16 @@ use proto::{
     raft_cmdpb::{AdminRequest, AdminResponse},
     raft_serverpb::{PeerState, RaftMessage},
 };
-use raftstore::{Error, store::region_states};
+use raftstore::{
+    Config, Error,
+    store::{Layout, region_states},
+};
 use storage::{Cf, Cursor, Reader};
 
 use crate::{
     common::{Answer, Cluster, put},
     conf_change::{ADD, LEARN, REMOVE, ask, change, must_change, region},
+    destroy::assert_destroyed,
     split::{cluster, header_of, on_disk, parts, split_at},
 };
 
@@ -251,4 +255,81 @@ fn a_snapshot_for_a_peer_that_was_replaced_since_is_dropped_3b() {
     cluster.must_put("b", "2");
     cluster.tick(3);
     assert!(cluster.store(fourth).engines.kv.get(Cf::Raw, b"b").unwrap().is_some());
+}
+
+/// Invariant S-READ-REGION. The read is confirmed before the split is committed; its snapshot is taken when the split is applied and the peer
+/// has not heard of that yet.
+#[test]
+fn a_read_is_checked_against_the_region_in_its_snapshot_3b() {
+    let config = Config { messages_per_round: 1, log_gc_ticks: u64::MAX >> 1, ..Config::default() };
+    let mut cluster = Cluster::with_config(Layout::default(), config);
+    let leader = cluster.elect(None);
+    cluster.must_put("a", "1");
+    cluster.lazy.insert(leader);
+    let held: Arc<Mutex<Vec<RaftMessage>>> = Arc::default();
+    let kept = held.clone();
+    cluster.lost = Box::new(move |message| {
+        let confirms =
+            message.message.as_ref().is_some_and(|inner| inner.msg_type() == MessageType::MsgHeartbeatResponse);
+        if confirms {
+            kept.lock().unwrap().push(message.clone());
+        }
+        confirms
+    });
+    let read = cluster.read(cluster.header(leader));
+    cluster.settle();
+    assert!(read.take().is_none() && !held.lock().unwrap().is_empty());
+    let splitting = cluster.admin(cluster.header(leader), split_at(&["g"]));
+    cluster.settle();
+    assert!(splitting.take().is_none(), "it is committed and not applied");
+    // First the confirmations are in the mailbox, then the word that the split is applied.
+    let router = cluster.store(leader).parts.as_ref().unwrap().router.clone();
+    held.lock().unwrap().drain(..).for_each(|message| router.raft_message(message));
+    assert!(cluster.store(leader).parts.as_mut().unwrap().apply_workers[0].round().unwrap() > 0);
+    cluster.lazy.clear();
+    cluster.lost = Box::new(|_| false);
+    cluster.settle();
+    let found = parts(&splitting);
+    match read.error() {
+        Error::EpochNotMatch { current } => {
+            assert!(current.iter().all(|region| found.contains(region)), "S-READ-REGION: {current:?}");
+        }
+        error => panic!("{error}"),
+    }
+}
+
+/// Invariant S-APPLY-STOP: entries and the word of the peer's end come in one round; the log is cleared, so the entries must not be written
+/// behind that.
+#[test]
+fn entries_that_come_with_the_end_are_not_written_behind_it_3b() {
+    let (mut cluster, leader) = cluster();
+    cluster.must_put("a", "1");
+    cluster.tick(2);
+    let gone = leader % 3 + 1;
+    let (header, peer) = (cluster.header(leader), cluster.header(gone).peer);
+    cluster.lazy.extend(1..=3);
+    let removal = cluster.admin(header.clone(), change(REMOVE, peer));
+    cluster.tick(2);
+    // Nobody has applied the removal, so the leader still sends to the one that goes.
+    let held: Arc<Mutex<Vec<RaftMessage>>> = Arc::default();
+    let kept = held.clone();
+    cluster.lost = Box::new(move |message| {
+        let late = message.to_peer.is_some_and(|to| to.id == peer.id)
+            && message.message.as_ref().is_some_and(|inner| inner.msg_type() == MessageType::MsgAppend);
+        if late {
+            kept.lock().unwrap().push(message.clone());
+        }
+        late
+    });
+    let behind = cluster.write(header, vec![put("b", "2")]);
+    cluster.settle();
+    let late = std::mem::take(&mut *held.lock().unwrap());
+    assert!(late.iter().any(|message| !message.message.as_ref().unwrap().entries.is_empty()));
+    let router = cluster.store(gone).parts.as_ref().unwrap().router.clone();
+    late.into_iter().for_each(|message| router.raft_message(message));
+    assert!(cluster.store(gone).parts.as_mut().unwrap().apply_workers[0].round().unwrap() > 0);
+    cluster.lazy.clear();
+    cluster.settle();
+    assert!(removal.take().unwrap().is_ok() && behind.take().unwrap().is_ok());
+    assert_destroyed(&mut cluster, gone, peer);
 }

@@ -1,6 +1,8 @@
 //! Whole stores, driven step by step or by threads, over engines in memory.
 
 mod add_peer;
+mod bootstrap;
+mod callbacks;
 mod common;
 mod conf_change;
 mod created_by_message;

@@ -200,6 +200,17 @@ fn keys_outside_of_the_region_and_entries_over_the_limit_are_refused_2b() {
     cluster.must_put("k", "fits");
 }
 
+#[test]
+fn a_write_with_a_wrong_key_does_no_harm_to_those_that_come_with_it_2b() {
+    let (mut cluster, leader) = elected(Layout::default());
+    let mut outside = put("k", "v");
+    outside.put.as_mut().unwrap().key = Bytes::from(vec![0xff; 12]);
+    let answers = [put("a", "1"), outside, put("b", "2")].map(|r| cluster.write(cluster.header(leader), vec![r]));
+    cluster.settle();
+    let outcomes = answers.map(|answer| answer.take().expect("answered"));
+    assert_eq!(outcomes.each_ref().map(Result::is_ok), [true, false, true], "S-KEY-APPLY");
+}
+
 fn swap(key: &'static str, previous: Option<&'static str>, value: &'static str) -> Request {
     let request = CompareAndSwapRequest {
         cf: "raw".to_owned(),
@@ -255,6 +266,9 @@ fn leaders_report_their_regions_and_stores_themselves_2b() {
     let reports = cluster.reports.regions.lock().unwrap();
     let report = reports.iter().rev().find(|r| r.region.as_ref().unwrap().id == cluster.regions[0].id).unwrap();
     assert_eq!(report.leader.unwrap().store_id, leader);
+    let statuses = cluster.stores[leader as usize - 1].parts.as_ref().unwrap().router.statuses();
+    let status = statuses.iter().find(|status| status.region.id == cluster.regions[0].id).unwrap();
+    assert_eq!(report.term, status.term, "of two that believe that they lead, the scheduler believes the later one");
     let stores: std::collections::BTreeSet<_> =
         cluster.reports.stores.lock().unwrap().iter().map(|s| (s.store_id, s.region_count)).collect();
     assert_eq!(stores, [(1, 2), (2, 2), (3, 2)].into());

@@ -96,6 +96,31 @@ fn a_store_that_missed_too_much_gets_a_snapshot_and_follows_again_2c() {
     }
 }
 
+/// What is committed here and not applied would be applied on top of the snapshot.
+#[test]
+fn a_snapshot_waits_for_what_is_still_to_be_applied_2c() {
+    let config = Config { log_gc_ticks: 5, log_gc_threshold: 10, log_gc_count_limit: 30, ..Config::default() };
+    let mut cluster = Cluster::with_config(Layout::default(), config);
+    let leader = cluster.elect(None);
+    let away = leader % 3 + 1;
+    cluster.must_put("k", "before");
+    cluster.tick(2);
+    cluster.lazy.insert(away);
+    cluster.must_put("k", "waits to be applied");
+    cluster.tick(2);
+    cluster.isolated.insert(away);
+    for i in 0..60 {
+        cluster.must_put("k", &format!("later {i}"));
+        cluster.tick(1);
+    }
+    cluster.isolated.clear();
+    cluster.tick(40);
+    assert_eq!((region_state(&mut cluster, away), restored(&mut cluster, away)), (PeerState::Normal, 0));
+    cluster.lazy.clear();
+    caught_up(&mut cluster, away, leader);
+    assert_eq!(restored(&mut cluster, away), 1);
+}
+
 #[test]
 fn a_crash_at_any_step_of_a_snapshot_is_recovered_2c() {
     let mut seen_applying = 0;

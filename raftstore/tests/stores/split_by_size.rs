@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use raftstore::{Config, Error, split::SplitLimits};
 
-use crate::split::{cluster, on_disk, parts, split_at, with_config, write};
+use crate::{
+    common::Cluster,
+    split::{cluster, on_disk, parts, split_at, with_config, write},
+};
 
 #[test]
 fn a_region_that_grows_too_large_is_split_until_all_parts_are_within_the_limits_3b() {
@@ -58,4 +61,25 @@ fn a_region_is_cut_in_the_middle_when_no_key_is_named_3b() {
     cluster.settle();
     let found = parts(&answer);
     assert!(found[0].end_key > b"049"[..] && found[0].end_key <= b"050"[..], "{found:?}");
+}
+
+/// Invariant S-SIZE, in the leader's reports: the parts do not count what has gone to others.
+#[test]
+fn a_region_that_was_split_does_not_count_what_it_gave_away_3b() {
+    let (mut cluster, leader) = with_config(Config { region_heartbeat_ticks: 3, ..Config::default() });
+    for i in 0..20 {
+        cluster.must_put(&format!("a{i}"), "v");
+    }
+    let keys_of = |cluster: &Cluster, id: u64| {
+        let heartbeats = cluster.reports.regions.lock().unwrap();
+        let last = heartbeats.iter().rfind(|heartbeat| heartbeat.region.as_ref().is_some_and(|region| region.id == id));
+        last.map_or(0, |heartbeat| heartbeat.approximate_keys)
+    };
+    cluster.tick(4);
+    let id = cluster.regions[0].id;
+    assert!(keys_of(&cluster, id) >= 20);
+    let answer = cluster.admin(cluster.header(leader), split_at(&["m"]));
+    cluster.settle();
+    let found = parts(&answer);
+    assert_eq!((found[1].id, keys_of(&cluster, id)), (id, 0), "all keys are in the other part");
 }

@@ -7,7 +7,10 @@ use proto::{
 };
 use raftstore::{Config, Error, store::Layout};
 
-use crate::common::{Cluster, put};
+use crate::{
+    common::{Cluster, put},
+    conf_change::{REMOVE, change},
+};
 
 pub(crate) fn transfer_to(peer: Peer) -> AdminRequest {
     let transfer_leader = Some(TransferLeaderRequest { peer: Some(peer), ..Default::default() });
@@ -68,7 +71,9 @@ fn while_a_transfer_runs_nothing_is_proposed_and_it_ends_after_an_election_timeo
     let elsewhere = cluster.admin(cluster.header(leader), transfer_to(cluster.header(other).peer));
     let again = cluster.admin(cluster.header(leader), transfer_to(cluster.header(target).peer));
     let read = cluster.read(cluster.header(leader));
+    let removal = cluster.admin(cluster.header(leader), change(REMOVE, cluster.header(other).peer));
     cluster.settle();
+    assert!(!matches!(removal.error(), Error::OutcomeUnknown { .. }), "R-DROP-TOLD: raft has refused it");
     match write.error() {
         Error::NotLeader { leader, .. } => assert_eq!(leader.unwrap().store_id, target, "who is about to lead"),
         error => panic!("{error}"),
