@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use proto::metapb::Region;
 use proto::raft_serverpb::PeerState;
+use storage::engine::mem::MemFault;
 
+use super::disk::SimDisk;
 use super::driver::{Broken, Simulation};
 use super::event::Event;
 use super::finish::Stage;
 use super::forgotten_check::check_log_owners;
-use super::members::MemberCounters;
+use super::members::{MemberCounters, check_no_data};
 use super::snapshots::SnapshotCounters;
 use super::stages::is_injected;
 use super::store::SimStore;
@@ -89,6 +92,15 @@ impl Simulation {
         checked.map_err(broken)
     }
 
+    /// S-TOMB: a start leaves no data that belongs to no region.
+    fn check_stray_data(&self, id: u64) -> Result<(), Broken> {
+        let Some(store) = self.stores.get(&id) else { return Ok(()) };
+        let left = check_no_data(&store.engines.kv, &Region::default(), &store.regions());
+        let broken =
+            |details| Broken { kind: FailureKind::Safety, id: "S-TOMB", details: format!("store {id}: {details}") };
+        left.map_err(broken)
+    }
+
     /// The store that a fault hits: for the leader, that of the first region in the highest term.
     fn find(&self, victim: Victim) -> u64 {
         let leaders = self.view.peers.values().filter(|peer| peer.role == PeerRole::Leader);
@@ -107,20 +119,29 @@ impl Simulation {
                 [300, 300, 300].map(|permille| self.crash_rng.chance(permille));
             let Some(store) = self.stores.get_mut(&id) else { continue };
             let Some(running) = &mut store.running else { continue };
-            // A stage that fails here fails in a store that is about to be gone.
+            // A stage that fails here fails in a store that is about to be gone. Half of the time it fails in the middle of what it writes.
+            let mut break_off = |disk: &SimDisk| match self.crash_rng.below(4) {
+                0 => disk.engine().faults().fail_next(MemFault::Io, 1),
+                1 => disk.engine().faults().set_free_bytes(Some(self.crash_rng.below(3_000))),
+                _ => {}
+            };
             if let (true, Some(writer)) = (write_first && !running.failing, &mut running.parts.log_writer) {
+                break_off(&store.engines.raft);
+                break_off(&store.engines.kv);
                 let _ = writer.round();
             }
             if apply_first && !running.failing {
+                break_off(&store.engines.kv);
                 let _ = running.parts.apply_workers[0].round();
             }
             if work_first && !running.failing {
-                // Half of the time in the middle of what it writes.
-                let room = self.crash_rng.chance(500).then(|| self.crash_rng.below(3_000));
-                let faults = store.engines.kv.engine().faults();
-                faults.set_free_bytes(room);
+                break_off(&store.engines.raft);
+                break_off(&store.engines.kv);
                 let _ = running.parts.workers[0].round();
-                faults.set_free_bytes(None);
+            }
+            if write_first || apply_first || work_first {
+                store.engines.raft.engine().faults().clear();
+                store.engines.kv.engine().faults().clear();
             }
             self.power_fails(id, down, SimStore::crash);
         }
@@ -189,6 +210,7 @@ impl Simulation {
         self.check_logs_on_disk(id)?;
         self.check_log_owners(id)?;
         self.check_loaded(id)?;
+        self.check_stray_data(id)?;
         let first = self.rng.within(1..=tick);
         self.push_in(first, Event::Tick { store: id, incarnation });
         self.after_step(id, &[])

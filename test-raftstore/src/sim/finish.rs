@@ -228,8 +228,10 @@ impl Simulation {
         let members = self.unsettled_members();
         let too_large = self.too_large_region();
         let id = match self.stage {
+            // A range that is in no region on any disk has no store to wait for.
+            _ if check_cover(&regions).is_err() => "S-COVER",
             _ if regions.iter().any(|region| leaderless(region.id)) => "L-LEADER",
-            Stage::Settling if check_cover(&regions).is_err() => "L-REGION-KNOWN",
+            Stage::Settling if check_cover(&self.scheduler.regions()).is_err() => "L-REGION-KNOWN",
             Stage::Settling if self.outstanding.keys().any(|call| call.client == OPERATOR) => "S-CB-ONCE",
             Stage::Settling if too_large.is_some() => "L-SPLIT",
             Stage::Settling => members.as_ref().map_or("L-APPLY", |(id, _)| id),

@@ -3,7 +3,7 @@
 //!
 //! | id | rule |
 //! |---|---|
-//! | S-TOMB | the peer that a tombstone names has no log and no apply state on its store, and no peer with its id or a smaller one ever comes back there |
+//! | S-TOMB | the peer that a tombstone names has no log, no apply state and no data on its store, and no peer with its id or a smaller one ever comes back there |
 //! | S-MEMBER | a peer that works is in its region's list of peers |
 //! | L-CONF | after healing, what was ordered comes to an end, and no joint configuration stays |
 //! | L-ORPHAN | after healing, no peer stays whose region does not contain it |
@@ -15,6 +15,7 @@ use proto::pdpb::RegionHeartbeatResponse;
 use proto::raft_serverpb::{PeerState, RegionLocalState};
 use raftstore::metrics::Metrics;
 use raftstore::orders::command_of;
+use raftstore::region::contains_key;
 use raftstore::{AdminCommand, keys};
 use scheduler::state::OperatorKind;
 use storage::{Cf, Reader};
@@ -128,6 +129,13 @@ impl Graveyard {
         Ok(new)
     }
 
+    /// Is this the tombstone of a peer that was not known to be gone?
+    fn is_news(&self, store: u64, state: &RegionLocalState) -> bool {
+        let region = state.region.as_ref().map_or(0, |region| region.id);
+        let id = state.removed_records.first().map_or(0, |peer| peer.id);
+        state.state() == PeerState::Tombstone && self.removed.get(&(store, region)).is_none_or(|grave| id > *grave)
+    }
+
     fn is_newly_joint(&mut self, region: &Region) -> bool {
         let conf_ver = region.region_epoch.unwrap_or_default().conf_ver;
         is_joint(region) && self.joint.insert(region.id, conf_ver).is_none_or(|before| before < conf_ver)
@@ -151,6 +159,23 @@ pub fn check_grave(raft: &SimDisk, kv: &SimDisk, region: u64) -> Result<(), Stri
         true => Ok(()),
         false => Err(format!("of region {region}, whose peer is gone, there are {entries} log entries, {apply:?}")),
     }
+}
+
+/// Checks that a range holds no data but that of these regions.
+///
+/// # Errors
+/// A key that is left.
+pub fn check_no_data(kv: &SimDisk, range: &Region, regions: &[Region]) -> Result<(), String> {
+    let upper = (!range.end_key.is_empty()).then_some(&range.end_key[..]);
+    for cf in Cf::DATA {
+        let Ok(cursor) = kv.cursor(cf, Some(&range.start_key), upper) else { continue };
+        let left = super::disk::pairs(cursor).into_iter().map(|(key, _)| key);
+        let mut left = left.filter(|key| !regions.iter().any(|region| contains_key(region, key)));
+        if let Some(key) = left.next() {
+            return Err(format!("key {key:?} of {} is left, and belongs to no region", cf.name()));
+        }
+    }
+    Ok(())
 }
 
 impl Simulation {
@@ -232,6 +257,14 @@ impl Simulation {
         let Some(sim_store) = self.stores.get(&store) else { return Ok(()) };
         let incarnation = sim_store.incarnation;
         let broken = |(id, details)| Broken { kind: FailureKind::Safety, id, details };
+        let regions = sim_store.regions();
+        let news = states.iter().filter(|state| self.graveyard.is_news(store, state));
+        for buried in news.filter_map(|state| state.region.as_ref()).filter(|region| !region.peers.is_empty()) {
+            let left = check_no_data(&sim_store.engines.kv, buried, &regions);
+            left.map_err(|details| {
+                broken(("S-TOMB", format!("store {store}: of {buried:?}, whose peer is gone, {details}")))
+            })?;
+        }
         let (tombstones, returned, joint) = self.graveyard.check(store, states).map_err(broken)?;
         self.members.returned += returned;
         self.members.joint += joint;

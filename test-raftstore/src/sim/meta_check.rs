@@ -55,6 +55,15 @@ pub fn check_peer(peer: &Peer<SimDisk>, meta: &StoreMeta, kv: &SimDisk) -> Resul
     }
 }
 
+/// Checks that each region on the map of a store has its peer there.
+///
+/// # Errors
+/// One that has none.
+pub fn check_map(meta: &StoreMeta, has_peer: impl Fn(u64) -> bool) -> Result<(), String> {
+    let lost = meta.overlapping(b"", b"").find(|region| !has_peer(region.id));
+    lost.map_or(Ok(()), |region| Err(format!("{region:?} is on the map, and there is no peer of it")))
+}
+
 /// Checks the records of regions that are being restored.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ use storage::{Cf, Reader};
 use super::crash_points::{Disk, Watch, WatchedDir};
 use super::disk::{DiskLie, SimDisk};
 use super::forgotten_check::check_identity;
-use super::meta_check::check_peer;
+use super::meta_check::{check_map, check_peer};
 use super::observe::observe;
 use super::proposal_check::check_proposals;
 use super::world::{Outbox, SimScheduler};
@@ -199,7 +199,9 @@ impl SimStore {
         let key = PeerKey { store: self.id, region: taken.machine.region_id() };
         observe(view, key, self.incarnation, &taken.machine);
         let peer = &taken.machine;
-        let agrees = check_peer(peer, &running.parts.router.meta().lock(), &self.engines.kv);
+        let router = &running.parts.router;
+        let agrees = check_peer(peer, &router.meta().lock(), &self.engines.kv)
+            .and_then(|()| check_map(&router.meta().lock(), |region| router.has_peer(region)));
         let checked = agrees.map_err(|details| ("S-META-AGREE", details)).and_then(|()| {
             let raft = &peer.node().raft;
             // Others wait for the outcome of what an earlier leader has begun.
