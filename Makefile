@@ -103,8 +103,8 @@ check-raft: setup ## walk through every order of events of a small raft group
 	cargo run -p test-raft --bin check-raft
 
 .PHONY: mutants
-mutants: setup ## put known bugs into a copy of the tree and see that each is named by its rule (OF=test-raft BUGS="name ...")
-	cargo run -p xtask -- mutants $(if $(OF),--of $(OF)) $(BUGS)
+mutants: setup ## put known bugs into a copy of the tree and see that each is named by its rule (OF=test-raft BUGS="name ..." QUICK=1)
+	cargo run -p xtask -- mutants $(if $(OF),--of $(OF)) $(if $(QUICK),--quick) $(BUGS)
 
 .PHONY: test-crash
 test-crash: build ## kill and restart real processes under load (ROUNDS=20)

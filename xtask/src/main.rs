@@ -72,6 +72,9 @@ enum Command {
         /// Only the bugs of this crate, such as test-raftstore.
         #[arg(long)]
         of: Option<String>,
+        /// Leave out what is left to run as soon as a bug is noticed.
+        #[arg(long)]
+        quick: bool,
     },
 }
 
@@ -86,7 +89,7 @@ fn main() -> ExitCode {
         Command::Markers => markers::check(),
         Command::Blank { project, and_later, out } => markers::blank(&project, and_later, &out),
         Command::CheckBlanks { projects, earlier } => markers::check_blanks(&projects, earlier.as_deref()),
-        Command::Mutants { names, of } => mutants::run(&names, of.as_deref()),
+        Command::Mutants { names, of, quick } => mutants::run(&names, of.as_deref(), quick),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

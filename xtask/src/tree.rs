@@ -1,6 +1,7 @@
 //! The files of the tree, and copies of them.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -52,6 +53,24 @@ pub fn copy(folder: &Path, change: impl Fn(&str) -> Result<Option<String>>) -> R
         fs::write(&to, contents).map_err(at(&to))?;
         let permissions = fs::metadata(&from).map_err(at(&from))?.permissions();
         fs::set_permissions(&to, permissions).map_err(at(&to))?;
+    }
+    Ok(())
+}
+
+/// Removes from a copy of the tree what the tree does not have any more.
+pub fn prune(folder: &Path) -> Result<()> {
+    let kept = files()?.iter().map(|name| folder.join(name)).collect();
+    remove_others(folder, &kept)
+}
+
+fn remove_others(folder: &Path, kept: &BTreeSet<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(at(folder))? {
+        let path = entry.map_err(at(folder))?.path();
+        if path.is_dir() {
+            remove_others(&path, kept)?;
+        } else if !kept.contains(&path) {
+            fs::remove_file(&path).map_err(at(&path))?;
+        }
     }
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! A copy of the tree below the target folder, in which one bug at a time is put and taken out again.
+//!
+//! It has a build folder of its own. What a bug does not touch is not compiled again: files keep their times unless their content has
+//! changed, and the compiler works incrementally there, without debug information.
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use super::patch::Patch;
+use super::patch::{Patch, Tests};
 use super::verdict::{self, Verdict};
 use crate::error::{Error, Result};
 use crate::tree;
@@ -25,8 +28,8 @@ impl Tree {
     pub fn copy(name: &str) -> Result<Self> {
         let target = tree::target();
         let copy = Self { folder: target.join("mutants").join(name), target: target.join("mutants/build") };
-        tree::remove(&copy.folder)?;
         tree::copy(&copy.folder, |_| Ok(None))?;
+        tree::prune(&copy.folder)?;
         Ok(copy)
     }
 
@@ -77,9 +80,31 @@ impl Tree {
         Ok(verdict::of_tests(&String::from_utf8_lossy(&output.stdout)))
     }
 
+    /// Runs tests that a patch names; those that fail.
+    pub fn named_tests(&self, patch: &Patch, tests: &Tests) -> Result<Vec<Verdict>> {
+        let mut arguments = vec!["test", "-q", "-p", &tests.package];
+        match tests.target.as_str() {
+            "lib" => arguments.push("--lib"),
+            file => arguments.extend(["--test", file]),
+        }
+        let only_build: Vec<&str> = arguments.iter().copied().chain(["--no-run"]).collect();
+        must_succeed(self.cargo(&only_build))?;
+        arguments.push("--");
+        arguments.extend(tests.names.iter().map(String::as_str));
+        let output = self.cargo(&arguments).output().map_err(|error| Error::Cargo(error.to_string()))?;
+        let output = String::from_utf8_lossy(&output.stdout);
+        if verdict::tests_run(&output) == 0 {
+            let reason = format!("{} has no test like {}", tests.package, tests.names.join(" or "));
+            return Err(Error::Patch { path: patch.path.clone(), reason });
+        }
+        Ok(verdict::of_unit_tests(&output))
+    }
+
     fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args(arguments).current_dir(&self.folder).env("CARGO_TARGET_DIR", &self.target).stdin(Stdio::null());
+        command.args(arguments).current_dir(&self.folder).stdin(Stdio::null());
+        command.envs([("CARGO_INCREMENTAL", "1"), ("CARGO_PROFILE_DEV_DEBUG", "0")]);
+        command.env("CARGO_TARGET_DIR", &self.target);
         command
     }
 }
