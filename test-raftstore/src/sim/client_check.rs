@@ -1,8 +1,9 @@
 //! L-CLIENT: when everything is healed, a client gets each operation done within a bounded number of refusals.
 //!
 //! What remains to be learned then is who leads and where the regions are, and each refusal teaches some of that. A client that is refused
-//! again and again was taught nothing, or is refused for a reason that it can do nothing about. While nobody leads there is nothing to be
-//! learned: how long that may last is the business of L-LEADER.
+//! again and again was taught nothing, or is refused for a reason that it can do nothing about. While nobody leads the region there is nothing
+//! to be learned, even if followers still name a leader that has stepped down, as one does that finds its own demotion in the log that it took
+//! over: how long that may last is the business of L-LEADER.
 
 use proto::metapb::Region;
 

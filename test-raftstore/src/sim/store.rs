@@ -200,8 +200,11 @@ impl SimStore {
         observe(view, key, self.incarnation, &taken.machine);
         let peer = &taken.machine;
         let router = &running.parts.router;
-        let agrees = check_peer(peer, &router.meta().lock(), &self.engines.kv)
-            .and_then(|()| check_map(&router.meta().lock(), |region| router.has_peer(region)));
+        let agrees = {
+            let meta = router.meta().lock();
+            let checked = check_peer(peer, &meta, &self.engines.kv);
+            checked.and_then(|()| check_map(&meta, |region| router.has_peer(region)))
+        };
         let checked = agrees.map_err(|details| ("S-META-AGREE", details)).and_then(|()| {
             let raft = &peer.node().raft;
             // Others wait for the outcome of what an earlier leader has begun.

@@ -14,6 +14,7 @@ use super::read_check::check_read;
 use super::world::{CallId, StoreAnswer};
 use crate::history::{Answer, OperationId, Outcome};
 use crate::verdict::FailureKind;
+use crate::view::PeerRole;
 
 /// How long a client waits for an operation, with all its attempts.
 const OPERATION_TIMEOUT: u64 = 1_000_000;
@@ -175,12 +176,13 @@ impl Simulation {
         let Some(current) = client.current.as_mut().filter(|current| current.call == call.call) else { return Ok(()) };
         let operation = current.id;
         let region = current.region;
+        let is_led = self.view.region(region).any(|peer| peer.role == PeerRole::Leader);
         let read_only = current.operation.is_read_only();
         client.learn(region, store, &reply);
         match reply {
             Reply::Done(answer) => self.complete(call.client, operation, Outcome::Ok(answer)),
             Reply::Retry { cause, leader, regions } => {
-                let counts = !is_for_want_of_a_leader(cause, leader, &regions);
+                let counts = is_led && !is_for_want_of_a_leader(cause, leader, &regions);
                 if let Some(current) = &mut client.current {
                     current.in_doubt = false;
                     current.refusals += u32::from(counts);
