@@ -186,11 +186,15 @@ impl Engine for SimDisk {
     }
 
     fn ingest(&self, name: &str, cfs: &[Cf]) -> Result<()> {
-        self.change_tables(INGESTED, name, || match self.lie {
-            Some(DiskLie::SyncWithoutSyncing) => {
-                self.engine.write(self.engine.ingestion(name, cfs)?, Durability::Buffered)
-            }
-            _ => self.engine.ingest(name, cfs),
+        cfs.iter().try_for_each(|cf| self.engine.check_tables(name, *cf))?;
+        // A crash may come between two column families.
+        cfs.iter().try_for_each(|cf| {
+            self.change_tables(INGESTED, name, || match self.lie {
+                Some(DiskLie::SyncWithoutSyncing) => {
+                    self.engine.write(self.engine.ingestion(name, &[*cf])?, Durability::Buffered)
+                }
+                _ => self.engine.ingest(name, &[*cf]),
+            })
         })
     }
 
