@@ -47,6 +47,13 @@ pub struct Test {
     pub points: u32,
 }
 
+impl Project {
+    /// Whether the graded tests cannot be compiled without RocksDB: `--workspace` says so in `labs.toml`.
+    pub fn needs_rocksdb(&self) -> bool {
+        self.cargo.iter().any(|argument| argument == "--workspace")
+    }
+}
+
 impl Labs {
     /// Reads the file at the top of the tree.
     pub fn load() -> Result<Self> {

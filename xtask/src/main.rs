@@ -59,9 +59,10 @@ enum Command {
     },
     /// See that in a tree without the pieces of a project its graded tests fail, each by naming one, and those of earlier projects pass.
     CheckBlanks {
-        /// The projects; all of them if there is none.
+        /// The projects; if there is none, all that do not need RocksDB.
         projects: Vec<String>,
-        /// The projects, separated by commas, whose tests must pass as far as they are earlier ones; all of them if this is left out.
+        /// The projects, separated by commas, whose tests must pass as far as they are earlier ones; all that do not need RocksDB if this
+        /// is left out.
         #[arg(long, value_delimiter = ',')]
         earlier: Option<Vec<String>>,
     },

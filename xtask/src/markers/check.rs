@@ -14,8 +14,8 @@ use crate::{
     tree,
 };
 
-/// Checks the projects with these ids, all if there are none. Of the earlier projects the tests of those in `earlier` are run, if that
-/// is given.
+/// Checks the projects with these ids, all if there are none. Of the earlier projects the tests of those in `earlier` are run, all if that
+/// is not given. All is without those that need RocksDB, which would be compiled once more for the copy: they want to be named.
 pub fn run(ids: &[String], earlier: Option<&[String]>) -> Result<()> {
     let labs = Labs::load()?;
     for id in ids.iter().chain(earlier.unwrap_or_default()) {
@@ -28,18 +28,21 @@ pub fn run(ids: &[String], earlier: Option<&[String]>) -> Result<()> {
     let runner = Runner::of_copy(&copy, &folder.join("build"));
     let mut wrong = Vec::new();
     for (position, project) in labs.projects.iter().enumerate() {
-        if !ids.is_empty() && !ids.contains(&project.id) {
+        if !is_meant((!ids.is_empty()).then_some(ids), project) {
             continue;
         }
         let count = blank::write(&markers, std::slice::from_ref(project), &copy)?;
         println!("project {}, without its {count} pieces", project.id);
         wrong.extend(missing_pieces_show(&runner, project)?);
-        let wanted = |other: &&Project| earlier.is_none_or(|ids| ids.contains(&other.id));
-        for earlier in labs.projects[..position].iter().filter(wanted) {
+        for earlier in labs.projects[..position].iter().filter(|other| is_meant(earlier, other)) {
             wrong.extend(nothing_else_is_missing(&runner, project, earlier)?);
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(Error::Blanks { wrong }) }
+}
+
+fn is_meant(named: Option<&[String]>, project: &Project) -> bool {
+    named.map_or(!project.needs_rocksdb(), |ids| ids.contains(&project.id))
 }
 
 /// What is wrong with the project's own tests.
