@@ -25,6 +25,9 @@ use raftstore::{
 use slog::{Discard, Logger, o};
 use storage::{Cf, MemEngine, Reader};
 
+pub use crate::answer::Answer;
+use crate::answer::OpenCallbacks;
+
 pub type Snapshot = <MemEngine as storage::Engine>::Snapshot;
 
 /// Messages on their way, shared by all stores.
@@ -131,41 +134,7 @@ pub struct Cluster {
     /// Why the files of a snapshot could not be taken by its receiver, the last time.
     pub not_taken: Option<(u64, Error)>,
     /// Callbacks that were not called yet: their numbers and the stores that have them.
-    open: Open,
-}
-
-/// Callbacks that were not called yet.
-#[derive(Clone, Default)]
-struct Open(Arc<Mutex<BTreeMap<u64, u64>>>);
-
-impl Open {
-    /// A callback of a store.
-    fn add(&self, store_id: u64) -> OpenCallback {
-        static NUMBERS: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        self.0.lock().unwrap().insert(number, store_id);
-        OpenCallback { number, open: self.clone() }
-    }
-
-    /// A store is gone, and its clients see their connections break.
-    fn forget(&self, store_id: u64) {
-        self.0.lock().unwrap().retain(|_, store| *store != store_id);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.lock().unwrap().is_empty()
-    }
-}
-
-struct OpenCallback {
-    number: u64,
-    open: Open,
-}
-
-impl OpenCallback {
-    fn close(self) {
-        self.open.0.lock().unwrap().remove(&self.number);
-    }
+    open: OpenCallbacks,
 }
 
 pub fn logger() -> Logger {
@@ -194,7 +163,7 @@ impl Cluster {
             lost: Box::new(|_| false),
             damage: false,
             not_taken: None,
-            open: Open::default(),
+            open: OpenCallbacks::default(),
         };
         for store_id in store_ids {
             let engines = Engines { kv: MemEngine::new(), raft: MemEngine::new() };
@@ -460,35 +429,7 @@ impl Drop for Cluster {
                 return;
             }
         }
-        panic!("S-CB-ONCE: stores of callbacks that were never called: {:?}", self.open.0.lock().unwrap().values());
-    }
-}
-
-/// Where the answer of a command appears.
-pub struct Answer<T>(Arc<Mutex<Option<Result<T>>>>);
-
-impl<T> Default for Answer<T> {
-    fn default() -> Self {
-        Answer(Arc::default())
-    }
-}
-
-impl<T: Send + 'static> Answer<T> {
-    fn callback(&self, open: OpenCallback) -> Box<dyn FnOnce(Result<T>) + Send> {
-        let slot = self.0.clone();
-        Box::new(move |result| {
-            open.close();
-            let before = slot.lock().unwrap().replace(result);
-            assert!(before.is_none(), "S-CB-ONCE: a callback was called twice");
-        })
-    }
-
-    pub fn take(&self) -> Option<Result<T>> {
-        self.0.lock().unwrap().take()
-    }
-
-    pub fn error(&self) -> Error {
-        self.take().expect("answered").err().expect("refused")
+        panic!("S-CB-ONCE: stores of callbacks that were never called: {:?}", self.open.stores());
     }
 }
 

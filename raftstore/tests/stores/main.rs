@@ -1,6 +1,7 @@
 //! Whole stores, driven step by step or by threads, over engines in memory.
 
 mod add_peer;
+mod answer;
 mod bootstrap;
 mod callbacks;
 mod common;
