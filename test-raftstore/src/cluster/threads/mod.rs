@@ -159,6 +159,8 @@ impl<E: LabEngine> ThreadCluster<E> {
 impl<E: LabEngine> Drop for ThreadCluster<E> {
     fn drop(&mut self) {
         self.stop_all();
+        // An engine that is open still writes into its folder, which could not be removed then.
+        self.stores.clear();
         // What a failed run leaves on disk may be what explains it.
         if let Some(folder) = self.folder.take().filter(|_| self.failed.get()) {
             println!("the stores' folders are kept in {}", folder.keep().display());
