@@ -112,8 +112,10 @@ impl MemDir {
         let mut state = self.state();
         let file = *state.names.get(name).ok_or(ErrorKind::NotFound)?;
         let content = state.files.get_mut(&file).ok_or(ErrorKind::NotFound)?;
-        for bytes in [&mut content.visible, &mut content.durable] {
-            *bytes.get_mut(byte).ok_or(ErrorKind::UnexpectedEof)? ^= 0x10;
+        *content.visible.get_mut(byte).ok_or(ErrorKind::UnexpectedEof)? ^= 0x10;
+        // What was not synced may be nowhere but in memory.
+        if let Some(durable) = content.durable.get_mut(byte) {
+            *durable ^= 0x10;
         }
         Ok(())
     }

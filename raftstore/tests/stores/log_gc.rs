@@ -44,7 +44,7 @@ fn on_disk(cluster: &mut Cluster, store: u64) -> (u64, u64) {
     (first, count)
 }
 
-fn compact_log(compact_index: u64) -> AdminRequest {
+pub(crate) fn compact_log(compact_index: u64) -> AdminRequest {
     let compact_log = Some(CompactLogRequest { compact_index, ..Default::default() });
     AdminRequest { cmd_type: AdminCmdType::CompactLog as i32, compact_log, ..Default::default() }
 }

@@ -10,6 +10,7 @@ use raftstore::{Config, Error, store::Layout};
 use crate::{
     common::{Cluster, put},
     conf_change::{REMOVE, change},
+    log_gc::compact_log,
 };
 
 pub(crate) fn transfer_to(peer: Peer) -> AdminRequest {
@@ -98,4 +99,38 @@ fn only_a_leader_hands_over_and_only_to_a_member_3b() {
     assert!(matches!(stranger.error(), Error::AdminRefused { .. }));
     assert_eq!(cluster.leader(), Some(leader));
     cluster.must_put("a", "1");
+}
+
+/// Clients would be sent to a peer that cannot serve, and back, for an election timeout.
+#[test]
+fn a_peer_that_has_to_catch_up_is_not_told_to_lead_3b() {
+    for by_snapshot in [false, true] {
+        let (mut cluster, leader) = cluster();
+        cluster.must_put("a", "1");
+        cluster.tick(1);
+        let target = leader % 3 + 1;
+        cluster.isolated.insert(target);
+        let entries = if by_snapshot { 5 } else { 130 };
+        (0..entries).for_each(|number| cluster.must_put("a", &number.to_string()));
+        if by_snapshot {
+            cluster.tick(1);
+            let last = last_index(&mut cluster, leader);
+            let compacted = cluster.admin(cluster.header(leader), compact_log(last - 1));
+            cluster.settle();
+            assert!(compacted.take().unwrap().is_ok());
+        }
+        let answer = cluster.admin(cluster.header(leader), transfer_to(cluster.header(target).peer));
+        cluster.settle();
+        match answer.error() {
+            Error::ServerIsBusy { reason } => assert!(reason.contains("catch up"), "{reason}"),
+            other => panic!("{other}"),
+        }
+        cluster.must_put("a", "served");
+        cluster.isolated.clear();
+        cluster.tick(10);
+        let answer = cluster.admin(cluster.header(leader), transfer_to(cluster.header(target).peer));
+        cluster.settle();
+        assert!(answer.take().unwrap().is_ok(), "it has caught up");
+        assert_eq!(cluster.leader(), Some(target));
+    }
 }
