@@ -12,7 +12,7 @@ const PROJECTS: [&str; 3] = ["2b", "2c", "3b"];
 
 /// Measures both.
 pub fn run(report: &mut Report) {
-    let campaign = ["--seeds", SEEDS, "--stores", "5", "--fault-seconds", "10"];
+    let campaign = ["--seeds", SEEDS, "--stores", "5", "--fault-seconds", "9", "--threads", "1"];
     let output = cargo(&["run", "-q", "-p", "test-raftstore", "--bin", "sim", "--"], &campaign);
     let seeds = output.lines().last().and_then(|line| line.split(" seeds/s").next()?.rsplit(' ').next()?.parse().ok());
     let seeds: f64 = seeds.unwrap_or_else(|| panic!("the simulator does not say how fast it is:\n{output}"));
