@@ -19,6 +19,10 @@ use test_raftstore::sim::shrink::shrink;
 use test_raftstore::sim::{HarnessLie, Options, Simulation};
 use test_raftstore::trace::default_folder;
 
+/// A run allocates and frees small things all the time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs simulated clusters under faults and checks every rule after every step.
 #[derive(Parser)]
 #[command(name = "sim")]
