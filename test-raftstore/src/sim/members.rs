@@ -26,7 +26,7 @@ use super::event::Event;
 use super::external::External;
 use super::finish::Stage;
 use super::operator::OPERATOR;
-use super::store::SimStore;
+use super::store::{SimStore, in_use};
 use super::world::CallId;
 use crate::verdict::FailureKind;
 
@@ -257,10 +257,9 @@ impl Simulation {
         let Some(sim_store) = self.stores.get(&store) else { return Ok(()) };
         let incarnation = sim_store.incarnation;
         let broken = |(id, details)| Broken { kind: FailureKind::Safety, id, details };
-        let regions = sim_store.regions();
         let news = states.iter().filter(|state| self.graveyard.is_news(store, state));
         for buried in news.filter_map(|state| state.region.as_ref()).filter(|region| !region.peers.is_empty()) {
-            let left = check_no_data(&sim_store.engines.kv, buried, &regions);
+            let left = check_no_data(&sim_store.engines.kv, buried, &in_use(states));
             left.map_err(|details| {
                 broken(("S-TOMB", format!("store {store}: of {buried:?}, whose peer is gone, {details}")))
             })?;
