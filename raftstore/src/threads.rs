@@ -55,7 +55,11 @@ pub fn start<E: Engine, T: Transport>(
         others.push(watch.spawn(format!("apply-{i}"), "apply", || run_apply(worker))?);
     }
     for (i, worker) in parts.workers.into_iter().enumerate() {
-        others.push(watch.spawn(format!("worker-{i}"), "background", || run_worker(worker))?);
+        let work = || {
+            give_way();
+            run_worker(worker)
+        };
+        others.push(watch.spawn(format!("worker-{i}"), "background", work)?);
     }
     let lendable = parts.log_writer.is_some();
     if let Some(writer) = parts.log_writer {
@@ -72,6 +76,18 @@ pub fn start<E: Engine, T: Transport>(
     let router = parts.router.clone();
     others.push(watch.spawn("raft-tick".to_owned(), "tick", move || run_ticks(&router, tick_interval, &stopped))?);
     Ok(RunningStore { router: parts.router, pollers, others, stop_ticks, fatal })
+}
+
+/// How far background work steps back. Beside one thread that works for clients it still gets a tenth of a processor, so that it
+/// goes on whatever the load.
+const NICENESS: i32 = 10;
+
+/// From now on the calling thread gives way to others that have work: what it does can wait, clients cannot. Without effect where
+/// threads have no niceness of their own (other systems than Linux).
+pub fn give_way() {
+    #[cfg(target_os = "linux")]
+    // A thread may always step back; if this one may not, it works as before.
+    let _ = rustix::process::setpriority_process(None, NICENESS);
 }
 
 /// Sees to it that no stage ends unnoticed.

@@ -328,3 +328,32 @@ fn memory_stays_within_the_configured_sizes() {
     assert!(engine.table_bytes(Cf::Raw).unwrap() > 0);
     assert_eq!(engine.property(Cf::Raw, "rocksdb.no-such-property"), Ok(0));
 }
+
+#[test]
+fn a_passing_cursor_leaves_the_cache_as_it_is() {
+    const BYTES: u64 = 4 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path());
+    for number in 0..BYTES / 1024 {
+        put(&engine, Cf::Raw, &format!("{number:08}"), vec![number as u8; 1024]);
+    }
+    engine.flush().unwrap();
+    let cached = || engine.memory_usage().unwrap().block_cache;
+    let before = cached();
+    let snapshot = engine.snapshot();
+    let read = |mut cursor: storage::engine::rocks::RocksCursor<'_>| {
+        cursor.seek_to_first();
+        let mut bytes = 0;
+        while cursor.valid() {
+            bytes += cursor.value().len() as u64;
+            cursor.next();
+        }
+        cursor.status().unwrap();
+        bytes
+    };
+    assert_eq!(read(engine.passing_cursor(Cf::Raw, None, None).unwrap()), BYTES);
+    assert_eq!(read(snapshot.passing_cursor(Cf::Raw, None, None).unwrap()), BYTES);
+    assert!(cached() - before < BYTES / 8, "{} bytes were cached", cached() - before);
+    assert_eq!(read(snapshot.cursor(Cf::Raw, None, None).unwrap()), BYTES);
+    assert!(cached() - before >= BYTES, "only {} bytes were cached", cached() - before);
+}

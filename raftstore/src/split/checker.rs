@@ -153,7 +153,7 @@ fn walk<R: Reader>(reader: &R, region: &Region, mut visit: impl FnMut(&[u8], &[u
     let upper = (!region.end_key.is_empty()).then_some(&region.end_key[..]);
     let mut cursors = Vec::with_capacity(Cf::DATA.len());
     for cf in Cf::DATA {
-        let mut cursor = reader.cursor(cf, Some(&region.start_key), upper)?;
+        let mut cursor = reader.passing_cursor(cf, Some(&region.start_key), upper)?;
         cursor.seek_to_first();
         cursors.push(cursor);
     }

@@ -117,7 +117,7 @@ impl<E: Engine> Worker<E> {
         let (start, end) = bounds(&task.region);
         let mut pairs = 0;
         for cf in Cf::DATA {
-            let mut cursor = task.snapshot.cursor(cf, Some(start), end)?;
+            let mut cursor = task.snapshot.passing_cursor(cf, Some(start), end)?;
             cursor.seek_to_first();
             while cursor.valid() {
                 if pairs % PAIRS_BETWEEN_LOOKS == 0 && task.ticket.is_cancelled() {

@@ -3,11 +3,14 @@
 //! Four stores, three replicas, one region of `BYTES` bytes that do not compress. Time runs from the order at the scheduler until the new
 //! peer has applied what the leader had applied when the order was given. All settings are the defaults (the rate of snapshots, too),
 //! but for those that keep the region in one piece.
+//!
+//! The peer is added and removed several times, and the median counts: in the ten seconds of one move a single hiccup of the machine
+//! decides over a percentile.
 
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -32,6 +35,8 @@ const CLIENTS: usize = 4;
 const PACE: Duration = Duration::from_millis(10);
 const WARM_UP: Duration = Duration::from_secs(3);
 const BEFORE: Duration = Duration::from_secs(15);
+const ROUNDS: usize = 3;
+const CTL: &str = env!("CARGO_BIN_EXE_tinykv-ctl");
 /// The stores have written out and merged what they were given when they write less than this in a second.
 const QUIET_BYTES: u64 = 1 << 20;
 const QUIET: Duration = Duration::from_secs(3);
@@ -53,33 +58,85 @@ pub async fn run(report: &mut Report, data: &Path, bytes: u64) {
         "MB/s",
         Goal::None,
     );
-    wait_quiet(&cluster).await;
+    let (region, to) = (cluster.locate(b"bulk/").await.region.id, empty_store(&cluster).await);
+    // The first start of the program reads it from the disk, which the clients would notice.
+    let ctl = Command::new(CTL).arg("--version").stdout(Stdio::null()).status().expect("run tinykv-ctl");
+    assert!(ctl.success(), "{ctl}");
+    let mut rounds = Vec::new();
+    for number in 0..ROUNDS {
+        if number > 0 {
+            control(&cluster, "remove-peer", region, to.id).await;
+        }
+        wait_quiet(&cluster).await;
+        rounds.push(round(&cluster, region, &to).await);
+        cluster.assert_running();
+    }
+    report_rounds(report, bytes, disk, &rounds);
+}
 
-    let clients = Clients::start(&cluster).await;
+/// What one move took, and what clients saw.
+struct RoundOutcome {
+    seconds: f64,
+    /// The part of that time in which bytes moved between the stores.
+    transfer: f64,
+    before: Histogram<u64>,
+    during: Histogram<u64>,
+    errors: u64,
+}
+
+async fn round(cluster: &Cluster, region: u64, to: &EmptyStore) -> RoundOutcome {
+    let transfers = || metric(cluster, to.number, "tinykv_snapshot_duration_seconds_sum{direction=\"received\"}");
+    let transfers_before = transfers().await.unwrap_or_default();
+    let clients = Clients::start(cluster).await;
     tokio::time::sleep(WARM_UP).await;
     let began = Instant::now();
     tokio::time::sleep(BEFORE).await;
     let ordered = Instant::now();
-    let to = move_peer(&cluster).await;
+    add_peer(cluster, region, to).await;
     let ended = Instant::now();
     let (puts, errors) = clients.stop(ended).await;
-    cluster.assert_running();
+    RoundOutcome {
+        seconds: (ended - ordered).as_secs_f64(),
+        transfer: transfers().await.expect("a snapshot was received") - transfers_before,
+        before: histogram(&puts, began, ordered),
+        during: histogram(&puts, ordered, ended),
+        errors,
+    }
+}
 
-    let seconds = (ended - ordered).as_secs_f64();
-    let speed = megabytes(bytes) / seconds;
-    report.push("from the order until the new peer has the region", seconds, "s", Goal::None);
-    report.push("a snapshot moves at", speed, "MB/s", Goal::AtLeast(disk.min(100.0)));
-    let transfer = metric(&cluster, to, "tinykv_snapshot_duration_seconds_sum{direction=\"received\"}").await;
-    report.push("of that time, on the way between the stores", transfer, "s", Goal::None);
-    let (before, during) = (histogram(&puts, began, ordered), histogram(&puts, ordered, ended));
+fn report_rounds(report: &mut Report, bytes: u64, disk: f64, rounds: &[RoundOutcome]) {
+    let seconds = sorted(rounds, |round| round.seconds);
+    let transfer = rounds.iter().map(|round| round.transfer).sum::<f64>() / rounds.len() as f64;
+    report.push("from the order until the new peer has the region, median", middle(&seconds), "s", Goal::None);
+    report.push("the slowest", seconds[seconds.len() - 1], "s", Goal::None);
+    report.push("of that time, on the way between the stores, mean", transfer, "s", Goal::None);
+    let speed = megabytes(bytes) / middle(&seconds);
+    report.push("a snapshot moves at, median", speed, "MB/s", Goal::AtLeast(disk.min(100.0)));
     let millis = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
-    report.push(&format!("put before, p50 of {}", before.len()), millis(&before, 0.5), "ms", Goal::None);
-    report.push(&format!("put meanwhile, p50 of {}", during.len()), millis(&during, 0.5), "ms", Goal::None);
-    report.push("put before, p99", millis(&before, 0.99), "ms", Goal::None);
-    report.push("put meanwhile, p99", millis(&during, 0.99), "ms", Goal::None);
-    report.push("put meanwhile, longest", millis(&during, 1.0), "ms", Goal::None);
-    report.push("p99 meanwhile to p99 before", millis(&during, 0.99) / millis(&before, 0.99), "", Goal::AtMost(2.0));
+    for (number, RoundOutcome { before, during, .. }) in rounds.iter().enumerate() {
+        let mut push =
+            |what: &str, value| report.push(&format!("round {}: {what}", number + 1), value, "ms", Goal::None);
+        push(&format!("put before, p50 of {}", before.len()), millis(before, 0.5));
+        push(&format!("put meanwhile, p50 of {}", during.len()), millis(during, 0.5));
+        push("put before, p99", millis(before, 0.99));
+        push("put meanwhile, p99", millis(during, 0.99));
+        push("put meanwhile, longest", millis(during, 1.0));
+    }
+    let ratios = sorted(rounds, |round| millis(&round.during, 0.99) / millis(&round.before, 0.99));
+    report.push("p99 meanwhile to p99 before, median", middle(&ratios), "", Goal::AtMost(2.0));
+    report.push("the highest", ratios[ratios.len() - 1], "", Goal::None);
+    let errors: u64 = rounds.iter().map(|round| round.errors).sum();
     report.push("client errors", errors as f64, "", Goal::AtMost(0.0));
+}
+
+fn sorted(rounds: &[RoundOutcome], figure: impl Fn(&RoundOutcome) -> f64) -> Vec<f64> {
+    let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
+    figures.sort_by(f64::total_cmp);
+    figures
+}
+
+fn middle(sorted: &[f64]) -> f64 {
+    sorted[sorted.len() / 2]
 }
 
 fn megabytes(bytes: u64) -> f64 {
@@ -169,48 +226,58 @@ fn written_bytes(pid: u32) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.parse().ok()
 }
 
-/// Orders a peer on the store that has none of the large region, and waits until it has everything. Returns the store's number.
-async fn move_peer(cluster: &Cluster) -> usize {
+/// A store that has no peer of the large region.
+struct EmptyStore {
+    /// In the order of starting.
+    number: usize,
+    /// At the scheduler.
+    id: u64,
+}
+
+async fn empty_store(cluster: &Cluster) -> EmptyStore {
     let region = cluster.locate(b"bulk/").await.region;
-    let mut ids = Vec::new();
     for number in 0..cluster.len() {
         let body = status::http_get(cluster.status_addr(number), "/status").await.expect("the status of a store");
         let body: serde_json::Value = serde_json::from_str(&body).expect("a status is JSON");
-        ids.push(body["store_id"].as_u64().expect("a store has an id"));
+        let id = body["store_id"].as_u64().expect("a store has an id");
+        if region.peers.iter().all(|peer| peer.store_id != id) {
+            return EmptyStore { number, id };
+        }
     }
-    let empty = |id: &u64| region.peers.iter().all(|peer| peer.store_id != *id);
-    let to = ids.iter().position(empty).expect("four stores for three peers");
+    panic!("four stores for three peers");
+}
+
+/// Orders a peer on the store that has none, and waits until it has everything.
+async fn add_peer(cluster: &Cluster, region: u64, to: &EmptyStore) {
     let leader = cluster.leader_store(b"bulk/").await;
-    let position = |store: usize| async move {
+    let applied = |store: usize| async move {
         let positions = status::positions(cluster.status_addr(store)).await?;
-        Ok::<_, String>(positions.get(&region.id).map_or(0, |position| position.applied))
+        Ok::<_, String>(positions.get(&region).map_or(0, |position| position.applied))
     };
-    let wanted = position(leader).await.expect("the status of the leader");
-    let mut order = add_peer(cluster, region.id, ids[to]);
-    wait_until("the new peer to have the region", BOUND, || async {
-        let applied = position(to).await?;
+    let wanted = applied(leader).await.expect("the status of the leader");
+    let has_it = wait_until("the new peer to have the region", BOUND, || async {
+        let applied = applied(to.number).await?;
         if applied >= wanted { Ok(()) } else { Err(format!("{applied} of {wanted} applied")) }
-    })
-    .await;
+    });
+    tokio::join!(control(cluster, "add-peer", region, to.id), has_it);
+}
+
+/// Gives an order for a member of the region, and waits until it is done.
+async fn control(cluster: &Cluster, order: &str, region: u64, store: u64) {
+    let mut ctl = Command::new(CTL);
+    ctl.args(["--scheduler", cluster.scheduler_addr(), "region", order]).args([region.to_string(), store.to_string()]);
+    let mut ctl = ctl.stdout(Stdio::null()).spawn().expect("run tinykv-ctl");
     wait_until("the order to be done", BOUND, || {
-        let ended = order.try_wait().expect("ask for a child's state");
+        let ended = ctl.try_wait().expect("ask for a child's state");
         async move { ended.map(|status| assert!(status.success(), "{status}")).ok_or_else(|| "running".to_owned()) }
     })
     .await;
-    to
 }
 
-fn add_peer(cluster: &Cluster, region: u64, store: u64) -> Child {
-    let arguments = ["region", "add-peer", &region.to_string(), &store.to_string()];
-    let mut ctl = Command::new(env!("CARGO_BIN_EXE_tinykv-ctl"));
-    ctl.args(["--scheduler", cluster.scheduler_addr()]).args(arguments).stdout(Stdio::null());
-    ctl.spawn().expect("run tinykv-ctl")
-}
-
-async fn metric(cluster: &Cluster, store: usize, name: &str) -> f64 {
+/// A figure of a store; `None` if there is none yet.
+async fn metric(cluster: &Cluster, store: usize, name: &str) -> Option<f64> {
     let text = status::http_get(cluster.status_addr(store), "/metrics").await.expect("the metrics of a store");
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    value.unwrap_or_else(|| panic!("no {name} in {text}"))
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
 /// A put: when it was due, and when it was answered.

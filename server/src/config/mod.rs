@@ -196,7 +196,7 @@ impl Default for RaftstoreConfig {
             log_gc_count_limit: 73_728,
             log_gc_size_limit: ByteSize::mib(72),
             snapshot_concurrency: 8,
-            snapshot_rate: ByteSize::mib(128),
+            snapshot_rate: ByteSize::mib(144),
             background_threads: 2,
             split_check_interval: Millis(10_000),
             region_max_size: ByteSize::mib(144),

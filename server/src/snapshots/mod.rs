@@ -3,16 +3,18 @@
 //!
 //! Each transfer has a connection of its own, so that heartbeats do not wait behind a gigabyte. How many run at a time, and how many
 //! bytes a second they move together, is limited in each direction; gRPC's windows slow down a sender whose receiver cannot keep up.
-//! Whoever reads or writes files does so on a thread for blocking work, a few pieces ahead of the network at most.
+//! Whoever reads or writes files does so on a thread of its own that gives way to clients, a few pieces ahead of the network at most.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `send.rs` | from files to a stream |
 //! | `receive.rs` | from a stream to files, verified |
 //! | `throttle.rs` | so many bytes a second |
+//! | `aside.rs` | the thread of a transfer |
 //!
 //! Raft hears in any case how a transfer went: the sender's drop guard reports what nobody else has reported.
 
+mod aside;
 mod receive;
 mod send;
 #[cfg(test)]
@@ -31,10 +33,11 @@ use crate::config::RaftstoreConfig;
 use crate::metrics::Metrics;
 use throttle::Throttle;
 
-/// Bytes of a piece of a snapshot.
-const PIECE: usize = 512 << 10;
+/// Bytes of a piece of a snapshot: small, so that nothing else waits long behind one. Whoever reads or writes files lets others run after
+/// each of them.
+const PIECE: usize = 64 << 10;
 /// Pieces that wait between the disk and the network.
-const PIECES_AHEAD: usize = 4;
+const PIECES_AHEAD: usize = 16;
 /// A stream on which nothing moves for so long is given up.
 const STALLED: Duration = Duration::from_secs(30);
 /// A snapshot waits so long for its turn to be sent; raft asks again later.

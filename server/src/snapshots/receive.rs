@@ -1,5 +1,6 @@
 //! From a stream to files, verified.
 
+use std::thread;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use slog::{info, warn};
 use tokio::sync::mpsc::{self, Receiver};
 use tonic::{Status, Streaming};
 
+use super::aside::run_aside;
 use super::{PIECES_AHEAD, STALLED, Shared, SnapshotTraffic};
 
 /// What the writing thread is told.
@@ -78,7 +80,8 @@ impl SnapshotTraffic {
         let mut arriving = Arriving::new(&self.shared, id)?;
         let sink = self.shared.store.receive(id, region, meta);
         let (pieces, written) = mpsc::channel(PIECES_AHEAD);
-        let writer = tokio::task::spawn_blocking(move || write(sink, written));
+        let writer = run_aside("snapshot-receive", move || write(sink, written));
+        let writer = writer.map_err(|error| Status::resource_exhausted(error.to_string()))?;
         let mut bytes = 0;
         let broke = loop {
             let chunk = match tokio::time::timeout(STALLED, chunks.message()).await {
@@ -111,7 +114,10 @@ impl SnapshotTraffic {
 fn write(mut sink: SnapshotSink, mut pieces: Receiver<Piece>) -> raftstore::Result<()> {
     loop {
         match pieces.blocking_recv() {
-            Some(Piece::Data(data)) => sink.write(&data)?,
+            Some(Piece::Data(data)) => {
+                sink.write(&data)?;
+                thread::yield_now();
+            }
             Some(Piece::End) => return sink.finish(),
             None => return Err(raftstore::Error::Snapshot("the stream broke".to_owned())),
         }

@@ -1,5 +1,6 @@
 //! From files to a stream.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use raftstore::snapshot::{Origin, SnapshotId, decode_data};
 use slog::{info, warn};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
+use super::aside::run_aside;
 use super::{PIECE, PIECES_AHEAD, SnapshotTraffic, TURN};
 use crate::transport::open_channel;
 
@@ -48,15 +50,17 @@ impl SnapshotTraffic {
         let channel = open_channel(address).await?;
         let (pieces, read) = mpsc::channel(PIECES_AHEAD);
         let store = self.shared.store.clone();
-        let reader = tokio::task::spawn_blocking(move || {
+        let reader = run_aside("snapshot-send", move || {
             let mut source = store.source(id)?;
             while let Some(piece) = source.next_chunk(PIECE)? {
                 if !push(&pieces, piece) {
                     break;
                 }
+                thread::yield_now();
             }
             Ok::<(), raftstore::Error>(())
-        });
+        })
+        .map_err(|error| error.to_string())?;
         let limit = Duration::from_secs(60 + size / SLOWEST);
         let mut client = TikvClient::new(channel).max_encoding_message_size(self.shared.max_message_size);
         let answer = tokio::time::timeout(limit, client.snapshot(self.chunks(message, read))).await;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tikv_client::RawClient;
 
+#[cfg(target_os = "linux")]
+use crate::cluster::process::niceness_of_threads;
 use crate::cluster::status::http_get;
 use crate::cluster::wait::wait_until;
 use crate::cluster::{Cluster, Options, START_BOUND, engine};
@@ -41,6 +43,16 @@ async fn stop_all_and_compare(cluster: &mut Cluster) {
     assert!(engine::assert_equal_data(cluster) > 0);
 }
 
+/// Snapshots are made and restored by threads that leave the processor to those who work for clients.
+#[cfg(target_os = "linux")]
+fn assert_workers_give_way(store: u32) {
+    let threads = niceness_of_threads(store);
+    let of = |part: &str| -> Vec<i32> { threads.iter().filter(|(name, _)| name.contains(part)).map(|t| t.1).collect() };
+    let (workers, rafts) = (of("worker-"), of("raft-0"));
+    assert!(!workers.is_empty() && !rafts.is_empty(), "{threads:?}");
+    assert!(workers.iter().all(|worker| rafts.iter().all(|raft| worker > raft)), "{threads:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_was_away_too_long_catches_up_by_snapshot() {
     let mut cluster = cluster().await;
@@ -65,6 +77,8 @@ async fn a_store_that_was_away_too_long_catches_up_by_snapshot() {
     let received = metric(&cluster, away, received).await.expect("metrics");
     let bytes = metric(&cluster, away, "tinykv_snapshot_bytes_total{direction=\"received\"}").await.expect("metrics");
     assert!(received >= 2 && bytes > 300_000, "{received} snapshots of {bytes} bytes received");
+    #[cfg(target_os = "linux")]
+    assert_workers_give_way(cluster.store_pid(away).expect("it runs"));
     // It serves: another store may go.
     let other = (0..cluster.len()).find(|store| *store != away).expect("three stores");
     cluster.kill_store(other);

@@ -37,6 +37,11 @@ pub trait Reader {
     /// A cursor over the keys in `[lower, upper)`; `None` means unbounded. It sees one point in time even if the reader is an engine
     /// that is being written. A new cursor is not valid until one of the `seek` functions placed it. A reversed range is empty.
     fn cursor(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<Self::Cursor<'_>>;
+
+    /// The same for one pass over a lot of pairs that nobody will read again soon: what the engine has cached stays cached.
+    fn passing_cursor(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<Self::Cursor<'_>> {
+        self.cursor(cf, lower, upper)
+    }
 }
 
 /// A position in the ordered pairs of one column family.

@@ -30,6 +30,13 @@ pub(super) fn read_options(lower: Option<&[u8]>, upper: Option<&[u8]>) -> ReadOp
     options
 }
 
+/// The same for one pass over pairs that need not be cached.
+pub(super) fn passing_options(lower: Option<&[u8]>, upper: Option<&[u8]>) -> ReadOptions {
+    let mut options = read_options(lower, upper);
+    options.fill_cache(false);
+    options
+}
+
 impl Cursor for RocksCursor<'_> {
     fn seek(&mut self, key: &[u8]) {
         self.iterator.seek(key);

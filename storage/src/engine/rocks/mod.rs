@@ -120,6 +120,11 @@ impl Reader for RocksEngine {
         let options = cursor::read_options(lower, upper);
         Ok(RocksCursor::new(self.inner.db.raw_iterator_cf_opt(self.inner.handle(cf)?, options)))
     }
+
+    fn passing_cursor(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<RocksCursor<'_>> {
+        let options = cursor::passing_options(lower, upper);
+        Ok(RocksCursor::new(self.inner.db.raw_iterator_cf_opt(self.inner.handle(cf)?, options)))
+    }
 }
 
 impl Engine for RocksEngine {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rocksdb::ReadOptions;
 use self_cell::self_cell;
 
-use super::cursor::{RocksCursor, read_options};
+use super::cursor::{RocksCursor, passing_options, read_options};
 use super::error::from_rocks;
 use super::{Inner, RocksEngine};
 use crate::{Cf, Reader, Result};
@@ -50,5 +50,10 @@ impl Reader for RocksSnapshot {
     fn cursor(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<RocksCursor<'_>> {
         let handle = self.cell.borrow_owner().handle(cf)?;
         Ok(RocksCursor::new(self.cell.borrow_dependent().raw_iterator_cf_opt(handle, read_options(lower, upper))))
+    }
+
+    fn passing_cursor(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<RocksCursor<'_>> {
+        let handle = self.cell.borrow_owner().handle(cf)?;
+        Ok(RocksCursor::new(self.cell.borrow_dependent().raw_iterator_cf_opt(handle, passing_options(lower, upper))))
     }
 }
