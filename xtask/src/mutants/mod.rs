@@ -176,4 +176,26 @@ mod tests {
             }
         }
     }
+
+    /// Names of the functions of a crate.
+    fn functions(package: &str) -> Vec<String> {
+        let files = crate::tree::files().unwrap();
+        let sources = files.iter().filter(|file| file.starts_with(&format!("{package}/")) && file.ends_with(".rs"));
+        let texts = sources.map(|file| std::fs::read_to_string(crate::tree::root().join(file)).unwrap());
+        let name = |line: &str| Some(line.split_once("fn ")?.1.split_once('(')?.0.to_owned());
+        texts.flat_map(|text| text.lines().filter_map(name).collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn every_test_that_a_bug_names_is_there() {
+        for patch in ZOOS.iter().flat_map(|zoo| patch::all_of(zoo.package).unwrap()) {
+            for tests in &patch.tests {
+                let functions = functions(&tests.package);
+                for name in &tests.names {
+                    let is_there = functions.iter().any(|function| function.contains(name.as_str()));
+                    assert!(is_there, "{}: {} has no test like {name}", patch.name, tests.package);
+                }
+            }
+        }
+    }
 }
