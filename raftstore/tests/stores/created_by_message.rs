@@ -227,8 +227,17 @@ fn a_start_removes_the_data_of_no_region_and_no_other() {
     }
     catch_up(&mut cluster);
     cluster.crash(AWAY, 0);
+    // What is behind the region belongs to nobody from now on.
+    let kv = cluster.store(AWAY).engines.kv.clone();
+    let mut state = region_states(&kv).unwrap().remove(0);
+    let region = state.region.as_mut().unwrap();
+    region.end_key = "m".into();
+    let mut batch = WriteBatch::new();
+    batch.put(Cf::Raft, keys::region_state(region.id), state.encode_to_vec());
+    kv.write(batch, Durability::Sync).unwrap();
     cluster.start(AWAY);
-    assert!(cluster.store(AWAY).engines.kv.get(Cf::Raw, b"a0").unwrap().is_some());
+    assert!(kv.get(Cf::Raw, b"a0").unwrap().is_some());
+    assert_eq!(kv.get(Cf::Raw, b"x0").unwrap(), None);
 }
 
 #[test]
