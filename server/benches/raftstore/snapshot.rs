@@ -108,7 +108,12 @@ fn report_rounds(report: &mut Report, bytes: u64, disk: f64, rounds: &[RoundOutc
     let seconds = sorted(rounds, |round| round.seconds);
     let transfer = rounds.iter().map(|round| round.transfer).sum::<f64>() / rounds.len() as f64;
     report.push("from the order until the new peer has the region, median", middle(&seconds), "s", Goal::None);
-    report.push("the slowest", seconds[seconds.len() - 1], "s", Goal::None);
+    report.push(
+        "from the order until the new peer has the region, slowest",
+        seconds[seconds.len() - 1],
+        "s",
+        Goal::None,
+    );
     report.push("of that time, on the way between the stores, mean", transfer, "s", Goal::None);
     let speed = megabytes(bytes) / middle(&seconds);
     report.push("a snapshot moves at, median", speed, "MB/s", Goal::AtLeast(disk.min(100.0)));
@@ -124,7 +129,7 @@ fn report_rounds(report: &mut Report, bytes: u64, disk: f64, rounds: &[RoundOutc
     }
     let ratios = sorted(rounds, |round| millis(&round.during, 0.99) / millis(&round.before, 0.99));
     report.push("p99 meanwhile to p99 before, median", middle(&ratios), "", Goal::AtMost(2.0));
-    report.push("the highest", ratios[ratios.len() - 1], "", Goal::None);
+    report.push("p99 meanwhile to p99 before, highest", ratios[ratios.len() - 1], "", Goal::None);
     let errors: u64 = rounds.iter().map(|round| round.errors).sum();
     report.push("client errors", errors as f64, "", Goal::AtMost(0.0));
 }
