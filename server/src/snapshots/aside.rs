@@ -1,27 +1,27 @@
 //! A thread that reads or writes the files of one transfer.
 
 use std::future::Future;
-use std::io;
 use std::thread;
 
 use tokio::sync::oneshot;
 
-/// Runs `work` on a thread of its own, which gives way to those that work for clients. Resolves to its result, or to an error if it
-/// panicked.
+/// Runs `work` on a thread of its own, which gives way to those that work for clients. Resolves to its result, or to an error that
+/// names the thread if it panicked.
 ///
 /// # Errors
-/// The operating system gives no more threads.
+/// Which thread the operating system did not give, and why.
 pub(super) fn run_aside<R: Send + 'static>(
-    name: &str,
+    name: &'static str,
     work: impl FnOnce() -> R + Send + 'static,
-) -> io::Result<impl Future<Output = Result<R, oneshot::error::RecvError>>> {
+) -> Result<impl Future<Output = Result<R, String>>, String> {
     let (done, result) = oneshot::channel();
-    thread::Builder::new().name(name.to_owned()).spawn(move || {
+    let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
         raftstore::threads::give_way();
         // Nobody waits any more: the transfer was given up.
         let _ = done.send(work());
-    })?;
-    Ok(result)
+    });
+    started.map_err(|error| format!("cannot start the thread {name}: {error}"))?;
+    Ok(async move { result.await.map_err(|_| format!("the thread {name} panicked")) })
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -34,6 +34,7 @@ mod tests {
         let own = niceness();
         assert!(run_aside("aside", niceness).unwrap().await.unwrap() > own);
         assert_eq!(niceness(), own);
-        assert!(run_aside("aside", || panic!("on purpose")).unwrap().await.is_err());
+        let panicked = run_aside("aside", || panic!("on purpose")).unwrap().await;
+        assert_eq!(panicked, Err::<(), _>("the thread aside panicked".to_owned()));
     }
 }

@@ -81,7 +81,7 @@ impl SnapshotTraffic {
         let sink = self.shared.store.receive(id, region, meta);
         let (pieces, written) = mpsc::channel(PIECES_AHEAD);
         let writer = run_aside("snapshot-receive", move || write(sink, written));
-        let writer = writer.map_err(|error| Status::resource_exhausted(error.to_string()))?;
+        let writer = writer.map_err(Status::resource_exhausted)?;
         let mut bytes = 0;
         let broke = loop {
             let chunk = match tokio::time::timeout(STALLED, chunks.message()).await {
@@ -101,7 +101,7 @@ impl SnapshotTraffic {
             }
         };
         drop(pieces);
-        let written = writer.await.map_err(|error| Status::internal(error.to_string()))?;
+        let written = writer.await.map_err(Status::internal)?;
         let failed = broke.or_else(|| written.err().map(|error| Status::data_loss(error.to_string())));
         if let Some(status) = failed {
             return Err(status);

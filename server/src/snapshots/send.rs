@@ -59,8 +59,7 @@ impl SnapshotTraffic {
                 thread::yield_now();
             }
             Ok::<(), raftstore::Error>(())
-        })
-        .map_err(|error| error.to_string())?;
+        })?;
         let limit = Duration::from_secs(60 + size / SLOWEST);
         let mut client = TikvClient::new(channel).max_encoding_message_size(self.shared.max_message_size);
         let answer = tokio::time::timeout(limit, client.snapshot(self.chunks(message, read))).await;
@@ -69,7 +68,7 @@ impl SnapshotTraffic {
             answer.and_then(|answer| answer.map_err(|status| format!("{}: {}", status.code(), status.message())));
         // If the files could not be read, that is the reason why the other side was not content.
         drop(client);
-        reader.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        reader.await?.map_err(|error| error.to_string())?;
         answer?;
         drop(in_use);
         let store = self.shared.store.clone();
