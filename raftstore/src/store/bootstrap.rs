@@ -59,12 +59,14 @@ pub fn write_ident<E: Engine>(engines: &Engines<E>, ident: &StoreIdent) -> Resul
             false => Err(Error::IdentMismatch { found: describe(&found), expected: describe(ident) }),
         };
     }
+    // lab:begin 2B bootstrap::write_ident  hint="one after the other: which one may a crash leave alone? read_ident knows"
     for (engine, cf) in [(&engines.raft, Cf::Default), (&engines.kv, Cf::Raft)] {
         let mut batch = WriteBatch::new();
         batch.put(cf, keys::STORE_IDENT, ident.encode_to_vec());
         engine.write(batch, Durability::Sync)?;
     }
     Ok(())
+    // lab:end
 }
 
 fn describe(ident: &StoreIdent) -> String {
@@ -107,6 +109,7 @@ pub fn create_initial_peer<E: Engine>(engines: &Engines<E>, store_id: u64, regio
     if region.region_epoch != Some(INITIAL_EPOCH) || peer_on_store(region, store_id).is_none() {
         return Ok(false);
     }
+    // lab:begin 2B bootstrap::create_initial_peer  hint="once only: what may the store know of this region already?"
     if engines.kv.get(Cf::Raft, &keys::region_state(region.id))?.is_some() {
         return Ok(false);
     }
@@ -114,6 +117,7 @@ pub fn create_initial_peer<E: Engine>(engines: &Engines<E>, store_id: u64, regio
     put_first_state(&mut batch, region);
     engines.kv.write(batch, Durability::Sync)?;
     Ok(true)
+    // lab:end
 }
 
 /// The records of a peer whose region has just come into being: nothing is applied, the log is empty and begins behind the initial
