@@ -37,6 +37,35 @@ fn a_crash_keeps_a_prefix_of_the_unsynced_batches() {
 }
 
 #[test]
+fn what_is_durable_can_be_asked_for() {
+    let engine = MemEngine::new();
+    put(&engine, "a", "1", Durability::Sync).unwrap();
+    put(&engine, "a", "2", Durability::Buffered).unwrap();
+    assert_eq!(engine.durable(Cf::Raw, b"a"), Some(Bytes::from("1")));
+    assert_eq!(engine.durable(Cf::Raw, b"b"), None);
+    engine.sync().unwrap();
+    assert_eq!(engine.durable(Cf::Raw, b"a"), Some(Bytes::from("2")));
+}
+
+#[test]
+fn a_version_belongs_to_one_content() {
+    let engine = MemEngine::new();
+    let mut seen = vec![engine.version()];
+    put(&engine, "a", "1", Durability::Sync).unwrap();
+    seen.push(engine.version());
+    put(&engine, "a", "2", Durability::Buffered).unwrap();
+    seen.push(engine.version());
+    engine.sync().unwrap();
+    engine.write(WriteBatch::new(), Durability::Sync).unwrap();
+    assert_eq!(engine.version(), seen[2], "readers see what they saw");
+    let found = engine.crash(0);
+    seen.push(found.version());
+    put(&found, "a", "3", Durability::Buffered).unwrap();
+    seen.push(found.version());
+    assert!(seen.is_sorted_by(|before, after| before < after), "{seen:?}");
+}
+
+#[test]
 fn sync_is_a_barrier() {
     let engine = MemEngine::new();
     put(&engine, "a", "1", Durability::Buffered).unwrap();

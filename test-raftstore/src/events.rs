@@ -2,9 +2,13 @@
 //!
 //! The tie-break makes simultaneous events run in another order under another seed, and in the same order under the
 //! same one. Two events of one queue never compare equal: the sequence number of the push decides last.
+//!
+//! The heap orders places only. Events lie still in a slab: they are large, and a heap moves what it holds with every push and pop.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+
+use slab::Slab;
 
 use crate::clock::VirtualTime;
 use crate::rng::SeededRng;
@@ -12,7 +16,8 @@ use crate::rng::SeededRng;
 /// Events waiting for their time.
 #[derive(Debug)]
 pub struct EventQueue<E> {
-    heap: BinaryHeap<Reverse<Scheduled<E>>>,
+    heap: BinaryHeap<Reverse<Scheduled>>,
+    events: Slab<E>,
     tie_break: SeededRng,
     pushed: u64,
 }
@@ -20,24 +25,25 @@ pub struct EventQueue<E> {
 impl<E> EventQueue<E> {
     /// An empty queue that takes its tie-breaks from `tie_break`.
     pub fn new(tie_break: SeededRng) -> Self {
-        Self { heap: BinaryHeap::new(), tie_break, pushed: 0 }
+        Self { heap: BinaryHeap::new(), events: Slab::new(), tie_break, pushed: 0 }
     }
 
     /// Schedules `event` for `at`.
     pub fn push(&mut self, at: VirtualTime, event: E) {
-        let order = Order { at, tie: self.tie_break.next_u64(), sequence: self.pushed };
+        let place = self.events.insert(event);
+        let scheduled = Scheduled { at, tie: self.tie_break.next_u64(), sequence: self.pushed, place };
         self.pushed += 1;
-        self.heap.push(Reverse(Scheduled { order, event }));
+        self.heap.push(Reverse(scheduled));
     }
 
     /// The next event and its time.
     pub fn pop(&mut self) -> Option<(VirtualTime, E)> {
-        self.heap.pop().map(|Reverse(scheduled)| (scheduled.order.at, scheduled.event))
+        self.heap.pop().map(|Reverse(scheduled)| (scheduled.at, self.events.remove(scheduled.place)))
     }
 
     /// When the next event is due.
     pub fn next_time(&self) -> Option<VirtualTime> {
-        self.heap.peek().map(|Reverse(scheduled)| scheduled.order.at)
+        self.heap.peek().map(|Reverse(scheduled)| scheduled.at)
     }
 
     /// How many events wait.
@@ -51,37 +57,13 @@ impl<E> EventQueue<E> {
     }
 }
 
+/// When an event is due, and where it lies. Ordered by its fields as they stand here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Order {
+struct Scheduled {
     at: VirtualTime,
     tie: u64,
     sequence: u64,
-}
-
-#[derive(Debug)]
-struct Scheduled<E> {
-    order: Order,
-    event: E,
-}
-
-impl<E> PartialEq for Scheduled<E> {
-    fn eq(&self, other: &Self) -> bool {
-        self.order == other.order
-    }
-}
-
-impl<E> Eq for Scheduled<E> {}
-
-impl<E> PartialOrd for Scheduled<E> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<E> Ord for Scheduled<E> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.order.cmp(&other.order)
-    }
+    place: usize,
 }
 
 #[cfg(test)]

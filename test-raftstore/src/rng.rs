@@ -69,20 +69,9 @@ impl SeededRng {
 }
 
 /// The 64-bit FNV-1a hash of `bytes`: small, stable over platforms and versions, good enough to tell names apart.
-pub fn fnv1a(bytes: &[u8]) -> u64 {
-    fnv1a_continue(FNV_OFFSET, bytes)
-}
-
-/// Where [`fnv1a_continue`] starts.
-pub const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-
-/// Folds more bytes into an FNV-1a hash.
-pub fn fnv1a_continue(mut hash: u64, bytes: &[u8]) -> u64 {
-    for byte in bytes {
-        hash ^= u64::from(*byte);
-        hash = hash.wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    hash
+fn fnv1a(bytes: &[u8]) -> u64 {
+    let offset = 0xcbf2_9ce4_8422_2325;
+    bytes.iter().fold(offset, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -7,11 +7,13 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs;
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustc_hash::FxHasher;
+
 use crate::clock::VirtualTime;
-use crate::rng::{FNV_OFFSET, fnv1a_continue};
 
 /// An event's number; 0 stands for "nothing before".
 pub type EventId = u64;
@@ -20,7 +22,7 @@ pub type EventId = u64;
 pub const DEFAULT_CAPACITY: usize = 30_000;
 
 /// The value of a field.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
     /// A number.
     Number(u64),
@@ -49,7 +51,7 @@ impl From<String> for Field {
 }
 
 /// One event. Store, region and peer are 0 where they do not apply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TraceEvent {
     /// Its number.
     pub id: EventId,
@@ -70,12 +72,12 @@ pub struct TraceEvent {
 }
 
 /// The events of one run.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Trace {
     ring: VecDeque<TraceEvent>,
     capacity: usize,
     next: EventId,
-    digest: u64,
+    digest: FxHasher,
     step: u64,
     now: VirtualTime,
 }
@@ -83,7 +85,14 @@ pub struct Trace {
 impl Trace {
     /// An empty trace that keeps the newest `capacity` events.
     pub fn new(capacity: usize) -> Self {
-        Self { ring: VecDeque::new(), capacity, next: 1, digest: FNV_OFFSET, step: 0, now: VirtualTime::ZERO }
+        Self {
+            ring: VecDeque::with_capacity(capacity.min(DEFAULT_CAPACITY)),
+            capacity,
+            next: 1,
+            digest: FxHasher::default(),
+            step: 0,
+            now: VirtualTime::ZERO,
+        }
     }
 
     /// Says which step of the run begins and when; events that follow belong to it.
@@ -103,7 +112,7 @@ impl Trace {
     ) -> EventId {
         let event = TraceEvent { id: self.next, cause, step: self.step, at: self.now, store, region, kind, fields };
         self.next += 1;
-        self.digest = digest(self.digest, &event);
+        event.hash(&mut self.digest);
         if self.capacity > 0 {
             if self.ring.len() == self.capacity {
                 self.ring.pop_front();
@@ -115,7 +124,7 @@ impl Trace {
 
     /// A hash over all events so far.
     pub fn digest(&self) -> u64 {
-        self.digest
+        self.digest.finish()
     }
 
     /// How many events there were, kept or not.
@@ -190,22 +199,6 @@ fn render(lines: &mut String, event: &TraceEvent) {
         }
     }
     lines.push_str("}\n");
-}
-
-fn digest(mut hash: u64, event: &TraceEvent) -> u64 {
-    for number in [event.id, event.cause, event.step, event.at.as_micros(), event.store, event.region] {
-        hash = fnv1a_continue(hash, &number.to_le_bytes());
-    }
-    hash = fnv1a_continue(hash, event.kind.as_bytes());
-    for (name, field) in &event.fields {
-        hash = fnv1a_continue(hash, name.as_bytes());
-        hash = match field {
-            Field::Number(number) => fnv1a_continue(hash, &number.to_le_bytes()),
-            Field::Word(text) => fnv1a_continue(hash, text.as_bytes()),
-            Field::Text(text) => fnv1a_continue(hash, text.as_bytes()),
-        };
-    }
-    hash
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! The driver fills the view after each step, for the peers that the step touched, and hands the invariants those peers
 //! alone. Logs are kept here as terms and digests, and brought up to date from the first entry that differs.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Where a peer is: one peer a store and region.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,12 +157,21 @@ pub struct PeerView {
     pub size_bound: Option<(u64, u64)>,
     /// How many ticks it has seen in this life.
     pub ticks: u64,
-    /// The voters of the configuration in force, by peer id.
-    pub voters: BTreeSet<u64>,
+    /// The voters of the configuration in force, by peer id, in ascending order.
+    pub voters: Vec<u64>,
     /// The outgoing voters of a joint configuration.
-    pub voters_outgoing: BTreeSet<u64>,
-    /// The two before the last step, if it has changed them.
-    pub voters_before: Option<(BTreeSet<u64>, BTreeSet<u64>)>,
+    pub voters_outgoing: Vec<u64>,
+    /// The two before the last change, if the last look has found one.
+    pub voters_before: Option<(Vec<u64>, Vec<u64>)>,
+}
+
+impl PeerView {
+    /// Everything that rules compare, but for the log and the voters. The clock of a peer counts only while it hands over: that has an end.
+    pub fn numbers(&self) -> impl PartialEq + use<> {
+        let place = (self.truncated, self.applied, self.commit, self.last);
+        let clock = self.transfer.map(|transfer| (transfer, self.ticks));
+        ((self.role, self.term, self.vote, self.leader), place, clock, self.size_bound)
+    }
 }
 
 /// All running peers.
@@ -175,6 +184,14 @@ pub struct ClusterView {
 }
 
 impl ClusterView {
+    /// Forgets the peers of `store` in regions of which `keep` knows nothing.
+    pub fn retain(&mut self, store: u64, keep: impl Fn(u64) -> bool) {
+        let of_store = PeerKey { store, region: 0 }..=PeerKey { store, region: u64::MAX };
+        while let Some(gone) = self.peers.range(of_store.clone()).map(|(key, _)| *key).find(|key| !keep(key.region)) {
+            self.peers.remove(&gone);
+        }
+    }
+
     /// The running peers of `region`.
     pub fn region(&self, region: u64) -> impl Iterator<Item = &PeerView> {
         self.peers.values().filter(move |peer| peer.key.region == region)
@@ -254,5 +271,23 @@ mod tests {
         assert_eq!((log.first_index(), log.term(7), log.term(6), log.last_index()), (8, Some(6), None, 9));
         log.truncate_to(20, 9);
         assert_eq!((log.first_index(), log.last_index(), log.term(20)), (21, 20, Some(9)));
+    }
+
+    #[test]
+    fn the_clock_of_a_peer_counts_while_it_hands_over() {
+        let transfer = Some(TransferView { to: 2, elapsed: 1, limit: 10 });
+        let at = |ticks, transfer| PeerView { ticks, transfer, ..PeerView::default() };
+        assert!(at(1, None).numbers() == at(2, None).numbers());
+        assert!(at(1, transfer).numbers() != at(2, transfer).numbers());
+        assert!(at(1, None).numbers() != PeerView { commit: 1, ..at(1, None) }.numbers());
+    }
+
+    #[test]
+    fn peers_are_forgotten_by_store_and_region() {
+        let key = |store, region| PeerKey { store, region };
+        let all = [key(1, 5), key(1, 6), key(1, 7), key(2, 6)];
+        let mut view = ClusterView { peers: all.map(|key| (key, PeerView::default())).into(), ..Default::default() };
+        view.retain(1, |region| region == 7);
+        assert_eq!(view.peers.into_keys().collect::<Vec<_>>(), [key(1, 7), key(2, 6)]);
     }
 }

@@ -8,7 +8,7 @@
 //! before the leader did. Its log is cleared, but it will never vote for anybody, so it takes nothing from the safety that its acknowledgement
 //! gave: with or without it in the configuration, every majority of those who still vote meets the others that hold the entry.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::Invariant;
 use crate::view::{ClusterView, DiskProbe, DurableEntry, PeerKey, PeerRole, PeerView};
@@ -35,7 +35,7 @@ impl Invariant for CommitQuorum {
             return Ok(());
         }
         self.checked.insert(peer.key, (peer.term, peer.commit));
-        let majorities = |(voters, outgoing): (&BTreeSet<u64>, &BTreeSet<u64>)| {
+        let majorities = |(voters, outgoing): (&[u64], &[u64])| {
             [voters, outgoing].into_iter().try_for_each(|voters| check_majority(view, peer, voters, disks))
         };
         // A step may commit an entry and put another configuration into force, in either order.
@@ -47,12 +47,7 @@ impl Invariant for CommitQuorum {
     }
 }
 
-fn check_majority(
-    view: &ClusterView,
-    leader: &PeerView,
-    voters: &BTreeSet<u64>,
-    disks: &dyn DiskProbe,
-) -> Result<(), String> {
+fn check_majority(view: &ClusterView, leader: &PeerView, voters: &[u64], disks: &dyn DiskProbe) -> Result<(), String> {
     let held = |voter: &u64| {
         let store = view.store_of(leader.key.region, *voter)?;
         Some((*voter, disks.durable_entry(store, leader.key.region, *voter, leader.commit)))

@@ -1,7 +1,5 @@
 //! Each rule accepts the lawful course of events and refuses the one it is there for.
 
-use std::collections::BTreeSet;
-
 use super::*;
 use crate::view::{DurableEntry, EntryId, LogView, PeerRole, Promise, TransferView};
 
@@ -29,7 +27,7 @@ fn peer(id: u64, role: PeerRole, term: u64, terms: &[u64]) -> PeerView {
         term,
         last: terms.len() as u64,
         log,
-        voters: BTreeSet::from([1, 2, 3]),
+        voters: vec![1, 2, 3],
         ..PeerView::default()
     }
 }
@@ -148,7 +146,7 @@ fn a_commit_needs_a_quorum_of_disks() {
     assert_eq!(lab.see(leader()), Err("R-COMMIT-QUORUM"));
     let mut lab = Lab::new();
     lab.disks = Disks(vec![(1, DurableEntry::Term(2)), (3, DurableEntry::Term(2))]);
-    let joint = PeerView { voters_outgoing: BTreeSet::from([2]), ..leader() };
+    let joint = PeerView { voters_outgoing: vec![2], ..leader() };
     assert_eq!(lab.see(joint), Err("R-COMMIT-QUORUM"), "a joint configuration needs both");
 }
 
@@ -245,6 +243,6 @@ fn a_transfer_ends_after_an_election_timeout() {
     let mut lab = Lab::new();
     assert_eq!(hand_over(&mut lab, 0, 10, 0), Ok(()));
     let leader = lab.view.peers.get_mut(&PeerKey { store: 1, region: 1 }).unwrap();
-    leader.voters_before = Some((BTreeSet::from([1, 3]), BTreeSet::new()));
+    leader.voters_before = Some((vec![1, 3], Vec::new()));
     assert_eq!(hand_over(&mut lab, 0, 11, 0), Ok(()), "the target lost its vote, and has it again");
 }

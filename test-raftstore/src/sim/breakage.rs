@@ -12,6 +12,7 @@ use super::event::Event;
 use super::finish::Stage;
 use super::forgotten_check::check_log_owners;
 use super::members::{MemberCounters, check_no_data};
+use super::records::in_use;
 use super::snapshots::SnapshotCounters;
 use super::stages::is_injected;
 use super::store::SimStore;
@@ -69,7 +70,7 @@ impl Simulation {
     fn check_loaded(&self, id: u64) -> Result<(), Broken> {
         let Some(store) = self.stores.get(&id) else { return Ok(()) };
         let loaded = store.running.as_ref().map(|running| running.parts.router.region_ids()).unwrap_or_default();
-        for state in store.region_states() {
+        for state in store.region_states().iter() {
             let region = state.region.as_ref().map_or(0, |region| region.id);
             let expected = state.state() == PeerState::Normal;
             if expected != loaded.contains(&region) {
@@ -95,7 +96,7 @@ impl Simulation {
     /// S-TOMB: a start leaves no data that belongs to no region.
     fn check_stray_data(&self, id: u64) -> Result<(), Broken> {
         let Some(store) = self.stores.get(&id) else { return Ok(()) };
-        let left = check_no_data(&store.engines.kv, &Region::default(), &store.regions());
+        let left = check_no_data(&store.engines.kv, &Region::default(), &in_use(&store.region_states()));
         let broken =
             |details| Broken { kind: FailureKind::Safety, id: "S-TOMB", details: format!("store {id}: {details}") };
         left.map_err(broken)

@@ -66,7 +66,7 @@ impl SimDisk {
 
     /// What a crash now would surely leave of a record.
     pub fn durable(&self, cf: Cf, key: &[u8]) -> Option<Bytes> {
-        self.engine.crash_image(0).get(cf, key).ok().flatten()
+        self.engine.durable(cf, key)
     }
 
     /// Changes the disk, with the knowledge of who watches it.

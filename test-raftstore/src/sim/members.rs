@@ -26,7 +26,8 @@ use super::event::Event;
 use super::external::External;
 use super::finish::Stage;
 use super::operator::OPERATOR;
-use super::store::{SimStore, in_use};
+use super::records::in_use;
+use super::store::SimStore;
 use super::world::CallId;
 use crate::verdict::FailureKind;
 
@@ -165,7 +166,7 @@ pub fn check_grave(raft: &SimDisk, kv: &SimDisk, region: u64) -> Result<(), Stri
 ///
 /// # Errors
 /// A key that is left.
-pub fn check_no_data(kv: &SimDisk, range: &Region, regions: &[Region]) -> Result<(), String> {
+pub fn check_no_data(kv: &SimDisk, range: &Region, regions: &[&Region]) -> Result<(), String> {
     let upper = (!range.end_key.is_empty()).then_some(&range.end_key[..]);
     for cf in Cf::DATA {
         let Ok(cursor) = kv.cursor(cf, Some(&range.start_key), upper) else { continue };
@@ -314,15 +315,14 @@ impl Simulation {
                 details: format!("store {}: {details}", store.id),
             };
             tombstones(store)
+                .into_iter()
                 .try_for_each(|region| check_grave(&store.engines.raft, &store.engines.kv, region).map_err(broken))
         })
     }
 }
 
-fn tombstones(store: &SimStore) -> impl Iterator<Item = u64> {
-    let states = store.region_states().into_iter();
-    states
-        .filter(|state| state.state() == PeerState::Tombstone)
-        .filter_map(|state| state.region)
-        .map(|region| region.id)
+fn tombstones(store: &SimStore) -> Vec<u64> {
+    let states = store.region_states();
+    let tombstones = states.iter().filter(|state| state.state() == PeerState::Tombstone);
+    tombstones.filter_map(|state| state.region.as_ref()).map(|region| region.id).collect()
 }

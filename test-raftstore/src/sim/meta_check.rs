@@ -1,6 +1,6 @@
 //! S-META-AGREE: what a store knows of a region says the same in all places: the peer in memory, the map of regions with its index, the
-//! record on disk. S-SNAP-RANGE: what is being restored has a member on this store. Checked on every peer that was polled, and on every
-//! store that has written.
+//! record on disk. S-SNAP-RANGE: what is being restored has a member on this store. Checked on every peer that a poll has changed, and on
+//! every store that has written.
 //!
 //! The record may be ahead of the peer: the apply worker writes first and tells afterwards. They are compared when both have applied
 //! the same entries.
@@ -15,15 +15,16 @@ use storage::{Cf, Reader};
 
 use super::disk::SimDisk;
 
-fn record<M: Message + Default>(kv: &SimDisk, key: &[u8]) -> Option<M> {
-    kv.get(Cf::Raft, key).ok().flatten().and_then(|value| M::decode(value).ok())
-}
-
-/// Compares a peer with the map of its store and the record on its disk.
+/// Compares a peer with the map of its store, and with the record of its region on the disk.
 ///
 /// # Errors
 /// Which two say what.
-pub fn check_peer(peer: &Peer<SimDisk>, meta: &StoreMeta, kv: &SimDisk) -> Result<(), String> {
+pub fn check_peer(
+    peer: &Peer<SimDisk>,
+    meta: &StoreMeta,
+    local: Option<&RegionLocalState>,
+    kv: &SimDisk,
+) -> Result<(), String> {
     let id = peer.region_id();
     let in_map = meta.region(id);
     if !peer.is_initialized() {
@@ -42,11 +43,12 @@ pub fn check_peer(peer: &Peer<SimDisk>, meta: &StoreMeta, kv: &SimDisk) -> Resul
     if !meta.overlapping(&peer.region().start_key, &peer.region().end_key).any(|region| region.id == id) {
         return Err(format!("{:?} is not in the index", peer.region()));
     }
-    let applied: Option<RaftApplyState> = record(kv, &keys::apply_state(id));
-    let local: Option<RegionLocalState> = record(kv, &keys::region_state(id));
+    let applied = kv.get(Cf::Raft, &keys::apply_state(id)).ok().flatten();
+    let applied = applied.and_then(|value| RaftApplyState::decode(value).ok());
     let same = applied.is_some_and(|applied| applied.applied_index == peer.applied_index());
-    match local.filter(|local| same && local.state() == PeerState::Normal).and_then(|local| local.region) {
-        Some(region) if region != *peer.region() => Err(format!(
+    let local = local.filter(|local| same && local.state() == PeerState::Normal);
+    match local.and_then(|local| local.region.as_ref()) {
+        Some(region) if region != peer.region() => Err(format!(
             "the peer has {:?}, the record {region:?}, both at index {}",
             peer.region(),
             peer.applied_index()

@@ -31,6 +31,7 @@
 //! | `forgotten_check.rs` | a log and an identity are not forgotten |
 //! | `meta_check.rs` | memory, map and record of a region say the same |
 //! | `store.rs`, `disk.rs`, `world.rs`, `observe.rs` | one store, its disks, its surroundings, and a look into it |
+//! | `records.rs` | what a store's disk says of its regions, decoded |
 //! | `campaign.rs` | many seeds |
 //! | `lab.rs` | a simulation in the hands of a test |
 //! | `crash_points/` | a crash at every change of a disk |
@@ -55,6 +56,7 @@ mod operator;
 mod options;
 mod proposal_check;
 mod read_check;
+mod records;
 mod region_check;
 mod region_history;
 pub mod shrink;

@@ -1,33 +1,57 @@
 //! Reads a peer's beliefs off raft-core and its storage into the view that the invariants see.
 
-use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
+use std::mem::take;
 
 use proto::eraftpb::Entry;
 use raft_core::{Raft, Role};
 use raftstore::peer::Peer;
 use raftstore::peer_storage::PeerStorage;
+use rustc_hash::FxHasher;
 
 use super::disk::SimDisk;
-use crate::rng::{FNV_OFFSET, fnv1a_continue};
 use crate::view::{ClusterView, EntryId, LogView, PeerKey, PeerRole, PeerView, TransferView};
 
+/// What has become of a peer since it was looked at last.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed {
+    /// Its role and term then.
+    pub leadership_before: Option<(PeerRole, u64)>,
+    /// Something is other than it was, so that the invariants have to look at it.
+    pub changed: bool,
+}
+
 /// Brings the view of one peer up to date.
-pub fn observe(view: &mut ClusterView, key: PeerKey, incarnation: u64, peer: &Peer<SimDisk>) {
-    view.stores.extend(peer.region().peers.iter().map(|other| ((key.region, other.id), other.store_id)));
+pub fn observe(view: &mut ClusterView, key: PeerKey, incarnation: u64, peer: &Peer<SimDisk>) -> Observed {
     let raft = &peer.node().raft;
     let stored = raft.store().truncated();
     // While a snapshot is being restored there is no log but what comes behind it.
-    let (index, term) = raft.pending_snapshot().unwrap_or((stored.index, stored.term));
-    let known =
-        view.peers.remove(&key).filter(|known| known.incarnation == incarnation && known.peer == peer.peer().id);
-    let configuration = raft.tracker().conf_state();
-    let voters: BTreeSet<u64> = configuration.voters.into_iter().collect();
-    let voters_outgoing: BTreeSet<u64> = configuration.voters_outgoing.into_iter().collect();
-    let before = known.as_ref().map(|known| (known.voters.clone(), known.voters_outgoing.clone()));
-    let voters_before = before.filter(|before| (&before.0, &before.1) != (&voters, &voters_outgoing));
-    let mut log = known.map_or_else(|| LogView::new(index, term), |known| known.log);
-    follow_log(&mut log, raft, (index, term));
-    let seen = PeerView {
+    let truncated = raft.pending_snapshot().unwrap_or((stored.index, stored.term));
+    let known = view.peers.get_mut(&key);
+    let leadership_before = known.as_ref().map(|known| (known.role, known.term));
+    let same_life = known.filter(|known| known.incarnation == incarnation && known.peer == peer.peer().id);
+    let (mut before, is_new) = same_life.map_or_else(
+        || (PeerView { log: LogView::new(truncated.0, truncated.1), ..PeerView::default() }, true),
+        |known| (take(known), false),
+    );
+    let mut seen = numbers_of(key, incarnation, peer);
+    seen.log = take(&mut before.log);
+    let first = seen.log.first_index();
+    follow_log(&mut seen.log, raft, truncated);
+    let log_changed = seen.log.changed_from().is_some() || seen.log.first_index() != first;
+    follow_voters(&mut seen, &mut before, raft, is_new);
+    let changed = is_new || log_changed || seen.voters_before.is_some() || seen.numbers() != before.numbers();
+    if changed {
+        view.stores.extend(peer.region().peers.iter().map(|other| ((key.region, other.id), other.store_id)));
+    }
+    view.peers.insert(key, seen);
+    Observed { leadership_before, changed }
+}
+
+/// The view of a peer without its log and its voters.
+fn numbers_of(key: PeerKey, incarnation: u64, peer: &Peer<SimDisk>) -> PeerView {
+    let raft = &peer.node().raft;
+    PeerView {
         key,
         peer: peer.peer().id,
         incarnation,
@@ -39,11 +63,10 @@ pub fn observe(view: &mut ClusterView, key: PeerKey, incarnation: u64, peer: &Pe
         term: raft.term(),
         vote: raft.vote(),
         leader: raft.leader_id(),
-        truncated: stored.index,
+        truncated: raft.store().truncated().index,
         applied: peer.applied_index(),
         commit: raft.committed(),
         last: raft.last_index(),
-        log,
         transfer: raft.transfer_target().map(|to| TransferView {
             to,
             elapsed: raft.transfer_elapsed() as u64,
@@ -51,11 +74,22 @@ pub fn observe(view: &mut ClusterView, key: PeerKey, incarnation: u64, peer: &Pe
         }),
         size_bound: peer.size_bound(),
         ticks: peer.ticks(),
-        voters,
-        voters_outgoing,
-        voters_before,
-    };
-    view.peers.insert(key, seen);
+        ..PeerView::default()
+    }
+}
+
+/// Takes over the voters if they are those of before; otherwise the ones from before are noted as such.
+fn follow_voters(seen: &mut PeerView, before: &mut PeerView, raft: &Raft<PeerStorage<SimDisk>>, is_new: bool) {
+    let voters = raft.tracker().voters();
+    let (incoming, outgoing) = (voters.incoming.voters(), voters.outgoing.voters());
+    seen.voters = take(&mut before.voters);
+    seen.voters_outgoing = take(&mut before.voters_outgoing);
+    if seen.voters != incoming || seen.voters_outgoing != outgoing {
+        let before = (take(&mut seen.voters), take(&mut seen.voters_outgoing));
+        seen.voters_before = (!is_new).then_some(before);
+        seen.voters = incoming.to_vec();
+        seen.voters_outgoing = outgoing.to_vec();
+    }
 }
 
 /// Finds where the log differs from what was seen last, from its end backwards: a log that ends in the same term at the same
@@ -86,6 +120,7 @@ fn identify(raft: &Raft<PeerStorage<SimDisk>>, index: u64) -> EntryId {
 }
 
 fn hash(entry: &Entry) -> u64 {
-    let kind = fnv1a_continue(FNV_OFFSET, &entry.entry_type.to_le_bytes());
-    fnv1a_continue(kind, &entry.data)
+    let mut hasher = FxHasher::default();
+    (entry.entry_type, &entry.data).hash(&mut hasher);
+    hasher.finish()
 }

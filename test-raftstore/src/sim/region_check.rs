@@ -27,7 +27,7 @@ impl RegionRecords {
     ///
     /// # Errors
     /// The rule and what is wrong.
-    pub fn check(&mut self, store: u64, regions: &[Region]) -> Result<(), (&'static str, String)> {
+    pub fn check(&mut self, store: u64, regions: &[&Region]) -> Result<(), (&'static str, String)> {
         check_disjoint(regions).map_err(|details| ("S-DISJOINT", format!("store {store}: {details}")))?;
         for region in regions {
             self.check_epoch(store, region).map_err(|details| ("S-EPOCH", format!("store {store}: {details}")))?;
@@ -60,13 +60,13 @@ impl RegionRecords {
     }
 }
 
-fn sorted(regions: &[Region]) -> Vec<&Region> {
-    let mut sorted: Vec<&Region> = regions.iter().collect();
+fn sorted<'a>(regions: &[&'a Region]) -> Vec<&'a Region> {
+    let mut sorted = regions.to_vec();
     sorted.sort_by(|a, b| a.start_key.cmp(&b.start_key));
     sorted
 }
 
-fn check_disjoint(regions: &[Region]) -> Result<(), String> {
+fn check_disjoint(regions: &[&Region]) -> Result<(), String> {
     let overlap = |pair: &[&Region]| pair[0].end_key.is_empty() || pair[0].end_key > pair[1].start_key;
     match sorted(regions).windows(2).find(|pair| overlap(pair)) {
         Some(pair) => Err(format!("{:?} overlaps {:?}", pair[0], pair[1])),
@@ -80,7 +80,7 @@ fn check_disjoint(regions: &[Region]) -> Result<(), String> {
 /// Where they do not.
 pub fn check_cover(regions: &[Region]) -> Result<(), String> {
     let mut covered_to = Some(&[][..]);
-    for region in sorted(regions) {
+    for region in sorted(&regions.iter().collect::<Vec<_>>()) {
         if covered_to != Some(&region.start_key[..]) {
             return Err(format!("{region:?} does not begin where the regions before it end, at {covered_to:?}"));
         }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn rule(records: &mut RegionRecords, regions: &[Region]) -> &'static str {
-        records.check(1, regions).map_or_else(|(rule, _)| rule, |()| "held")
+        records.check(1, &regions.iter().collect::<Vec<_>>()).map_or_else(|(rule, _)| rule, |()| "held")
     }
 
     #[test]

@@ -1,18 +1,19 @@
 //! The steps of a store: tick, poll, persist, apply, delivery; and what the driver does after each.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use proto::eraftpb::MessageType;
-use proto::metapb::Region;
-use proto::raft_serverpb::RaftMessage;
+use proto::raft_serverpb::{PeerState, RaftMessage};
 use raftstore::Engines;
 
 use super::driver::{Broken, Simulation};
 use super::event::Event;
 use super::meta_check::check_restoring;
 use super::options::HarnessLie;
+use super::records::{Records, in_use};
 use super::size_check::check_bound;
-use super::store::{Running, Stores, in_use};
+use super::store::{Polled, Running, Stores};
 use crate::network::Fate;
 use crate::trace::Field;
 use crate::verdict::FailureKind;
@@ -52,37 +53,30 @@ impl Simulation {
     pub(super) fn on_poll(&mut self, store: u64, incarnation: u64) -> Result<(), Broken> {
         let Some(running) = self.running(store, incarnation) else { return Ok(()) };
         running.poll_scheduled = false;
-        let before = self.leaderships(store);
         let polled = match self.stores.get_mut(&store) {
             Some(sim_store) => sim_store.poll(&mut self.view),
             None => return Ok(()),
         };
         match polled {
-            Ok(Some((key, agrees))) => {
+            Ok(Some(Polled { key, observed, checked })) => {
                 self.note("poll", store, key.region, Vec::new());
-                agrees.and_then(|()| self.check_size(key)).map_err(|(id, details)| {
+                checked.and_then(|()| self.check_size(key)).map_err(|(id, details)| {
                     let details = format!("store {store} region {}: {details}", key.region);
                     Broken { kind: FailureKind::Safety, id, details }
                 })?;
-                self.note_role(key, &before);
-                self.after_step(store, &[key])
+                self.note_role(key, observed.leadership_before);
+                self.after_step(store, if observed.changed { std::slice::from_ref(&key) } else { &[] })
             }
             Ok(None) => self.after_step(store, &[]),
             Err(error) => self.on_fatal(store, Failed::Raft, error),
         }
     }
 
-    /// The (region, role, term) of each peer of a store.
-    fn leaderships(&self, store: u64) -> Vec<(u64, PeerRole, u64)> {
-        let first = PeerKey { store, region: 0 };
-        let last = PeerKey { store, region: u64::MAX };
-        self.view.peers.range(first..=last).map(|(key, peer)| (key.region, peer.role, peer.term)).collect()
-    }
-
-    fn note_role(&mut self, key: PeerKey, before: &[(u64, PeerRole, u64)]) {
+    /// Notes what a peer is, if it was not so before.
+    fn note_role(&mut self, key: PeerKey, before: Option<(PeerRole, u64)>) {
         let Some(peer) = self.view.peers.get(&key) else { return };
         let (role, term) = (peer.role, peer.term);
-        if before.contains(&(key.region, role, term)) {
+        if before == Some((role, term)) {
             return;
         }
         let name = match role {
@@ -139,33 +133,38 @@ impl Simulation {
     /// Looks for holes in the logs of a store.
     pub(super) fn check_logs_on_disk(&mut self, store: u64) -> Result<(), Broken> {
         let Some(sim_store) = self.stores.get(&store) else { return Ok(()) };
-        let regions = sim_store.regions();
-        let hole = regions.iter().find_map(|region| sim_store.check_log_on_disk(region.id).err());
+        let states = sim_store.region_states();
+        let hole = in_use(&states).into_iter().find_map(|region| sim_store.check_log_on_disk(region.id).err());
         hole.map_or(Ok(()), |details| Err(Broken { kind: FailureKind::Safety, id: "WRITE-ORDER", details }))
     }
 
-    /// Checks the records of a store's regions. Returns the regions.
-    fn check_regions(&mut self, store: u64) -> Result<Vec<Region>, Broken> {
-        let Some(sim_store) = self.stores.get(&store) else { return Ok(Vec::new()) };
+    /// Checks the records of a store's regions, unless they are those that were checked last. Returns them.
+    fn check_regions(&mut self, store: u64) -> Result<Records, Broken> {
+        let Some(sim_store) = self.stores.get_mut(&store) else { return Ok(Records::default()) };
         let states = sim_store.region_states();
+        let last = sim_store.checked.replace(states.clone());
+        if last.is_some_and(|last| Arc::ptr_eq(&last, &states)) {
+            return Ok(states);
+        }
         let broken = |id, details| Broken { kind: FailureKind::Safety, id, details };
         check_restoring(store, &states).map_err(|details| broken("S-SNAP-RANGE", details))?;
-        let regions = in_use(&states);
-        let checked = self.region_records.check(store, &regions);
+        let checked = self.region_records.check(store, &in_use(&states));
         checked.map_err(|(id, details)| broken(id, details))?;
         self.check_members(store, &states)?;
-        Ok(regions)
+        Ok(states)
     }
 
     /// Checks the regions of a store, and compares its data with that of others at the same applied index.
     pub(super) fn check_applied_state(&mut self, store: u64) -> Result<(), Broken> {
-        let regions = self.check_regions(store)?;
+        let states = self.check_regions(store)?;
         let Some(sim_store) = self.stores.get(&store) else { return Ok(()) };
         let broken = |id, details| Broken { kind: FailureKind::Safety, id, details };
-        for region in &regions {
-            let checked = self.applied_states.check(store, region, &sim_store.engines.kv);
+        let Engines { kv, raft } = &sim_store.engines;
+        // While a snapshot is being restored there is neither the old data nor the new.
+        let whole = states.iter().filter(|state| state.state() == PeerState::Normal);
+        for region in whole.filter_map(|state| state.region.as_ref()) {
+            let checked = self.applied_states.check(store, region, kv);
             let Some(applied) = checked.map_err(|details| broken("R-APPLY-SAME", details))? else { continue };
-            let Engines { kv, raft } = &sim_store.engines;
             let checked = self.region_history.check(region, applied, raft, kv);
             checked.map_err(|(id, details)| broken(id, format!("store {store}: {details}")))?;
         }

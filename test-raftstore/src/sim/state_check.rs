@@ -5,15 +5,16 @@
 //! applied twice, half or not at all shows at once, even where later writes would cover it up.
 
 use std::collections::BTreeMap;
+use std::hash::Hasher;
 
 use prost::Message;
 use proto::metapb::Region;
-use proto::raft_serverpb::{PeerState, RaftApplyState, RegionLocalState};
+use proto::raft_serverpb::RaftApplyState;
 use raftstore::keys;
+use rustc_hash::FxHasher;
 use storage::{Cf, Cursor, Engine, Reader};
 
 use super::disk::SimDisk;
-use crate::rng::{FNV_OFFSET, fnv1a_continue};
 
 /// A value's head is unique in a run; its padding need not be hashed.
 const HASHED_BYTES: usize = 64;
@@ -33,18 +34,12 @@ pub struct AppliedStates {
 }
 
 impl AppliedStates {
-    /// Compares the data of `region` on `store` with what others held at the same applied index. Returns that index; `None` if the data is
-    /// being replaced.
+    /// Compares the data of `region` on `store`, which has all of it, with what others held at the same applied index. Returns that index.
     ///
     /// # Errors
     /// Which stores differ, at which index.
     pub fn check(&mut self, store: u64, region: &Region, kv: &SimDisk) -> Result<Option<u64>, String> {
         let snapshot = kv.snapshot();
-        let local = snapshot.get(Cf::Raft, &keys::region_state(region.id)).ok().flatten();
-        let local = local.and_then(|value| RegionLocalState::decode(value).ok());
-        if local.is_none_or(|local| local.state() != PeerState::Normal) {
-            return Ok(None); // a snapshot is being restored: neither the old data nor the new
-        }
         let state = snapshot.get(Cf::Raft, &keys::apply_state(region.id)).ok().flatten();
         let Some(state) = state.and_then(|value| RaftApplyState::decode(value).ok()) else { return Ok(None) };
         let sum = summarize(&snapshot, region);
@@ -78,19 +73,19 @@ pub(crate) struct Summary {
 
 pub(crate) fn summarize(reader: &impl Reader, region: &Region) -> Summary {
     let upper = (!region.end_key.is_empty()).then_some(region.end_key.as_ref());
-    let (mut hash, mut bytes, mut keys) = (FNV_OFFSET, 0, 0);
+    let (mut hasher, mut bytes, mut keys) = (FxHasher::default(), 0, 0);
     for cf in Cf::DATA {
         let Ok(mut cursor) = reader.cursor(cf, Some(&region.start_key), upper) else { continue };
         cursor.seek_to_first();
         while cursor.valid() {
             let value = cursor.value();
-            hash = fnv1a_continue(hash, cursor.key());
-            hash = fnv1a_continue(hash, &value[..value.len().min(HASHED_BYTES)]);
-            hash = fnv1a_continue(hash, &(value.len() as u64).to_le_bytes());
+            hasher.write(cursor.key());
+            hasher.write(&value[..value.len().min(HASHED_BYTES)]);
+            hasher.write_usize(value.len());
             bytes += (cursor.key().len() + value.len()) as u64;
             keys += 1;
             cursor.next();
         }
     }
-    Summary { digest: hash, bytes, keys }
+    Summary { digest: hasher.finish(), bytes, keys }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use prost::Message;
 use proto::metapb::Region;
 use proto::raft_serverpb::{PeerState, RaftApplyState, RaftLocalState, RegionLocalState, StoreIdent};
+use raftstore::peer::Peer;
 use raftstore::poller::Round;
 use raftstore::snapshot::{MemDir, SnapshotDir, SnapshotStore};
 use raftstore::store::{Layout, bootstrap};
@@ -19,8 +20,9 @@ use super::crash_points::{Disk, Watch, WatchedDir};
 use super::disk::{DiskLie, SimDisk};
 use super::forgotten_check::check_identity;
 use super::meta_check::{check_map, check_peer};
-use super::observe::observe;
+use super::observe::{Observed, observe};
 use super::proposal_check::check_proposals;
+use super::records::{RecordCache, Records, in_use, of_region};
 use super::world::{Outbox, SimScheduler};
 use crate::faults::HEALTHY_SYNC;
 use crate::rng::SeededRng;
@@ -47,6 +49,16 @@ pub struct Running {
 /// What a look at a peer came to: the rule that it breaks, and how.
 type Checked = Result<(), (&'static str, String)>;
 
+/// A peer that was polled.
+pub struct Polled {
+    /// Where it is.
+    pub key: PeerKey,
+    /// What has become of it.
+    pub observed: Observed,
+    /// Whether it breaks a rule.
+    pub checked: Checked,
+}
+
 /// See the module.
 pub struct SimStore {
     /// Its id.
@@ -65,6 +77,10 @@ pub struct SimStore {
     pub tick_micros: u64,
     /// What it has sent and the network has not got yet.
     pub outbox: Outbox,
+    /// What its kv disk says of its regions.
+    records: RecordCache,
+    /// The records that were checked last.
+    pub checked: Option<Records>,
     /// Who numbers what it does to its disks.
     watch: Option<Watch>,
 }
@@ -87,6 +103,8 @@ impl SimStore {
             sync_micros: HEALTHY_SYNC,
             tick_micros,
             outbox: Outbox::default(),
+            records: RecordCache::default(),
+            checked: None,
             watch,
         };
         if !store.watch.as_ref().is_some_and(Watch::is_open) {
@@ -176,12 +194,12 @@ impl SimStore {
         self.snapshot_dir = self.snapshot_dir.crash(survivors);
     }
 
-    /// Lets the raft stage handle one mailbox, and notes in the view what became of the peer in it. Says also whether the peer agrees
-    /// with what the store knows of its region (S-META-AGREE), and its log with what clients wait for (R-DROP-TOLD).
+    /// Lets the raft stage handle one mailbox, and notes in the view what became of the peer in it. Of a peer that has changed it says also
+    /// whether it agrees with what the store knows of its region (S-META-AGREE), and its log with what clients wait for (R-DROP-TOLD).
     ///
     /// # Errors
     /// Those of the stage; they are fatal for the store.
-    pub fn poll(&mut self, view: &mut ClusterView) -> raftstore::Result<Option<(PeerKey, Checked)>> {
+    pub fn poll(&mut self, view: &mut ClusterView) -> raftstore::Result<Option<Polled>> {
         let Some(running) = &mut self.running else { return Ok(None) };
         let Ok(ready) = running.parts.pollers[0].ready().try_recv() else { return Ok(None) };
         let mailbox = match &ready {
@@ -190,41 +208,44 @@ impl SimStore {
         };
         let round = running.parts.pollers[0].round_from(ready, 1)?;
         debug_assert_eq!(round, Round::Handled(1));
-        view.peers.retain(|key, _| key.store != self.id || running.parts.router.has_peer(key.region));
+        let router = &running.parts.router;
+        view.retain(self.id, |region| router.has_peer(region));
         let Some(taken) = mailbox.and_then(|mailbox| mailbox.take()) else { return Ok(None) };
         if !taken.machine.is_serving() {
             let _queued = taken.mailbox.release(taken.machine); // see below
             return Ok(None);
         }
         let key = PeerKey { store: self.id, region: taken.machine.region_id() };
-        observe(view, key, self.incarnation, &taken.machine);
-        let peer = &taken.machine;
-        let router = &running.parts.router;
-        let agrees = {
-            let meta = router.meta().lock();
-            let checked = check_peer(peer, &meta, &self.engines.kv);
-            checked.and_then(|()| check_map(&meta, |region| router.has_peer(region)))
-        };
-        let checked = agrees.map_err(|details| ("S-META-AGREE", details)).and_then(|()| {
-            let raft = &peer.node().raft;
-            // Others wait for the outcome of what an earlier leader has begun.
-            let term = if raft.is_leader() { raft.term() } else { return Ok(()) };
-            check_proposals(term, peer.proposed(), |index| raft.log_term(index))
-                .map_err(|details| ("R-DROP-TOLD", details))
-        });
+        let observed = observe(view, key, self.incarnation, &taken.machine);
+        let checked = if observed.changed { self.check_changed(&taken.machine) } else { Ok(()) };
         // True if something waits in the mailbox. The poller has seen that as well and queued it already.
         let _queued = taken.mailbox.release(taken.machine);
-        Ok(Some((key, checked)))
+        Ok(Some(Polled { key, observed, checked }))
+    }
+
+    fn check_changed(&self, peer: &Peer<SimDisk>) -> Checked {
+        if let Some(running) = &self.running {
+            let router = &running.parts.router;
+            let meta = router.meta().lock();
+            let states = self.region_states();
+            let checked = check_peer(peer, &meta, of_region(&states, peer.region_id()), &self.engines.kv);
+            let checked = checked.and_then(|()| check_map(&meta, |region| router.has_peer(region)));
+            checked.map_err(|details| ("S-META-AGREE", details))?;
+        }
+        let raft = &peer.node().raft;
+        // Others wait for the outcome of what an earlier leader has begun.
+        let term = if raft.is_leader() { raft.term() } else { return Ok(()) };
+        check_proposals(term, peer.proposed(), |index| raft.log_term(index)).map_err(|details| ("R-DROP-TOLD", details))
     }
 
     /// What the kv disk says of the regions now.
-    pub fn region_states(&self) -> Vec<RegionLocalState> {
-        raftstore::store::region_states(self.engines.kv.engine()).unwrap_or_default()
+    pub fn region_states(&self) -> Records {
+        self.records.get(self.engines.kv.engine())
     }
 
     /// The regions that the kv disk holds now.
     pub fn regions(&self) -> Vec<Region> {
-        in_use(&self.region_states())
+        in_use(&self.region_states()).into_iter().cloned().collect()
     }
 
     /// Whether the kv disk says that a snapshot is being restored.
@@ -275,8 +296,7 @@ impl SimStore {
         if state.truncated_state.unwrap_or_default().index >= index {
             return DurableEntry::Compacted;
         }
-        let raft = self.engines.raft.engine().crash_image(0);
-        let read = |key: &[u8]| raft.get(Cf::Default, key).ok().flatten();
+        let read = |key: &[u8]| self.engines.raft.durable(Cf::Default, key);
         let local = read(&keys::raft_state(region)).and_then(|value| RaftLocalState::decode(value).ok());
         if local.is_none_or(|local| local.last_index < index) {
             return DurableEntry::Missing;
@@ -287,12 +307,6 @@ impl SimStore {
             None => DurableEntry::Missing,
         }
     }
-}
-
-/// The regions of records that are no tombstones.
-pub fn in_use(states: &[RegionLocalState]) -> Vec<Region> {
-    let states = states.iter().filter(|state| state.state() != PeerState::Tombstone);
-    states.filter_map(|state| state.region.clone()).collect()
 }
 
 /// Which promises the disks of a store break.

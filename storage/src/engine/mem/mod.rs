@@ -39,6 +39,8 @@ struct State {
     /// The batches that lead from `durable` to `visible`, oldest first.
     unsynced: VecDeque<WriteBatch>,
     unsynced_limit: usize,
+    /// See [`MemEngine::version`].
+    version: u64,
     /// Tables that can be ingested. A crash leaves them.
     finished: FinishedTables,
     stopped: bool,
@@ -47,6 +49,12 @@ struct State {
 impl State {
     fn check_running(&self) -> Result<()> {
         if self.stopped { Err(Error::Stopped) } else { Ok(()) }
+    }
+
+    /// Shows a batch to readers.
+    fn apply(&mut self, batch: &WriteBatch) {
+        self.visible.apply(batch);
+        self.version += u64::from(!batch.is_empty());
     }
 
     fn make_durable(&mut self) {
@@ -76,12 +84,21 @@ impl MemEngine {
 
     /// An empty engine that keeps at most `limit` batches un-synced: when there are more, the oldest become durable.
     pub fn with_unsynced_limit(limit: usize) -> Self {
-        Self::from_durable(Tables::default(), FinishedTables::default(), limit, MemFaults::default())
+        Self::found(
+            State {
+                visible: Tables::default(),
+                durable: Tables::default(),
+                unsynced: VecDeque::new(),
+                unsynced_limit: limit,
+                version: 0,
+                finished: FinishedTables::default(),
+                stopped: false,
+            },
+            MemFaults::default(),
+        )
     }
 
-    fn from_durable(durable: Tables, finished: FinishedTables, unsynced_limit: usize, faults: MemFaults) -> Self {
-        let visible = durable.clone();
-        let state = State { visible, durable, unsynced: VecDeque::new(), unsynced_limit, finished, stopped: false };
+    fn found(state: State, faults: MemFaults) -> Self {
         Self { state: Arc::new(Mutex::new(state)), faults }
     }
 
@@ -103,7 +120,26 @@ impl MemEngine {
         for batch in state.unsynced.iter().take(survivors) {
             durable.apply(batch);
         }
-        Self::from_durable(durable, state.finished.clone(), state.unsynced_limit, self.faults.clone())
+        let found = State {
+            visible: durable.clone(),
+            durable,
+            unsynced: VecDeque::new(),
+            unsynced_limit: state.unsynced_limit,
+            version: state.version + 1,
+            finished: state.finished.clone(),
+            stopped: false,
+        };
+        Self::found(found, self.faults.clone())
+    }
+
+    /// What a crash now would surely leave at a key.
+    pub fn durable(&self, cf: Cf, key: &[u8]) -> Option<Bytes> {
+        self.state().durable.get(cf).get(key).cloned()
+    }
+
+    /// A number that grows with every write, and with every crash. While it stays the same, readers see the same pairs.
+    pub fn version(&self) -> u64 {
+        self.state().version
     }
 
     /// Crashes: every write and sync through this handle and its clones fails from now on with [`Error::Stopped`]. Returns the engine
@@ -153,7 +189,7 @@ impl Engine for MemEngine {
         let mut state = self.state();
         state.check_running()?;
         self.faults.admit(batch.size_bytes())?;
-        state.visible.apply(&batch);
+        state.apply(&batch);
         match durability {
             Durability::Sync => state.make_durable(),
             Durability::Buffered if batch.is_empty() => {}

@@ -101,7 +101,7 @@ impl MemEngine {
         state.check_running()?;
         // The tables have their room on the disk already; that they belong to the engine has to be written down.
         self.faults.admit(name.len())?;
-        state.visible.apply(&batch);
+        state.apply(&batch);
         state.make_durable();
         Ok(())
     }
