@@ -12,13 +12,13 @@ use proto::{
     raft_serverpb::{PeerState, RaftMessage},
 };
 use raftstore::{
-    Config, Error,
+    Config, Error, RegionSnapshot,
     store::{Layout, region_states},
 };
 use storage::{Cf, Cursor, Reader};
 
 use crate::{
-    common::{Answer, Cluster, put},
+    common::{Answer, Cluster, Snapshot, put},
     conf_change::{ADD, LEARN, REMOVE, ask, change, must_change, region},
     destroy::assert_destroyed,
     split::{cluster, header_of, on_disk, parts, split_at},
@@ -257,10 +257,11 @@ fn a_snapshot_for_a_peer_that_was_replaced_since_is_dropped_3b() {
     assert!(cluster.store(fourth).engines.kv.get(Cf::Raw, b"b").unwrap().is_some());
 }
 
-/// Invariant S-READ-REGION. The read is confirmed before the split is committed; its snapshot is taken when the split is applied and the peer
-/// has not heard of that yet.
-#[test]
-fn a_read_is_checked_against_the_region_in_its_snapshot_3b() {
+/// A read that is confirmed before a change of its region is committed; its snapshot is taken when the change is applied and the peer has not
+/// heard of that yet. Returns who waits for the read, and who for the change.
+fn overtaken_read(
+    change: impl Fn(&Cluster, u64) -> AdminRequest,
+) -> (Answer<RegionSnapshot<Snapshot>>, Answer<AdminResponse>) {
     let config = Config { messages_per_round: 1, log_gc_ticks: u64::MAX >> 1, ..Config::default() };
     let mut cluster = Cluster::with_config(Layout::default(), config);
     let leader = cluster.elect(None);
@@ -279,16 +280,23 @@ fn a_read_is_checked_against_the_region_in_its_snapshot_3b() {
     let read = cluster.read(cluster.header(leader));
     cluster.settle();
     assert!(read.take().is_none() && !held.lock().unwrap().is_empty());
-    let splitting = cluster.admin(cluster.header(leader), split_at(&["g"]));
+    let changing = cluster.admin(cluster.header(leader), change(&cluster, leader));
     cluster.settle();
-    assert!(splitting.take().is_none(), "it is committed and not applied");
-    // First the confirmations are in the mailbox, then the word that the split is applied.
+    assert!(changing.take().is_none(), "it is committed and not applied");
+    // First the confirmations are in the mailbox, then the word that the change is applied.
     let router = cluster.store(leader).parts.as_ref().unwrap().router.clone();
     held.lock().unwrap().drain(..).for_each(|message| router.raft_message(message));
     assert!(cluster.store(leader).parts.as_mut().unwrap().apply_workers[0].round().unwrap() > 0);
     cluster.lazy.clear();
     cluster.lost = Box::new(|_| false);
     cluster.settle();
+    (read, changing)
+}
+
+/// Invariant S-READ-REGION: a split overtakes the read.
+#[test]
+fn a_read_is_checked_against_the_region_in_its_snapshot_3b() {
+    let (read, splitting) = overtaken_read(|_, _| split_at(&["g"]));
     let found = parts(&splitting);
     match read.error() {
         Error::EpochNotMatch { current } => {
@@ -296,6 +304,14 @@ fn a_read_is_checked_against_the_region_in_its_snapshot_3b() {
         }
         error => panic!("{error}"),
     }
+}
+
+/// Invariant S-READ-REGION: a change of members, which hinders no read, overtakes it.
+#[test]
+fn a_read_is_handed_the_region_in_its_snapshot_3b() {
+    let (read, changing) = overtaken_read(|cluster, leader| change(REMOVE, cluster.header(leader % 3 + 1).peer));
+    let changed = changing.take().unwrap().unwrap().change_peer.unwrap().region.unwrap();
+    assert_eq!(*read.take().unwrap().unwrap().region, changed, "S-READ-REGION");
 }
 
 /// Invariant S-APPLY-STOP: entries and the word of the peer's end come in one round; the log is cleared, so the entries must not be written
