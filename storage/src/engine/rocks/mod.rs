@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rocksdb::{ColumnFamily, DB, Range, WriteOptions};
+use rocksdb::{ColumnFamily, DB, Range, ReadOptions, WriteOptions};
 
 pub use cursor::RocksCursor;
 pub use expiry_filter::Expiry;
@@ -89,6 +89,10 @@ impl RocksEngine {
         Ok(())
     }
 
+    fn iterate(&self, cf: Cf, options: ReadOptions) -> Result<RocksCursor<'_>> {
+        Ok(RocksCursor::new(self.inner.db.raw_iterator_cf_opt(self.inner.handle(cf)?, options)))
+    }
+
     fn rocks_batch(&self, batch: &WriteBatch) -> Result<rocksdb::WriteBatch> {
         let mut rocks = rocksdb::WriteBatch::default();
         for op in batch.ops() {
@@ -117,13 +121,11 @@ impl Reader for RocksEngine {
     }
 
     fn cursor(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<RocksCursor<'_>> {
-        let options = cursor::read_options(lower, upper);
-        Ok(RocksCursor::new(self.inner.db.raw_iterator_cf_opt(self.inner.handle(cf)?, options)))
+        self.iterate(cf, cursor::read_options(lower, upper))
     }
 
     fn passing_cursor(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<RocksCursor<'_>> {
-        let options = cursor::passing_options(lower, upper);
-        Ok(RocksCursor::new(self.inner.db.raw_iterator_cf_opt(self.inner.handle(cf)?, options)))
+        self.iterate(cf, cursor::passing_options(lower, upper))
     }
 }
 

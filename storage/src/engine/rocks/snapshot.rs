@@ -36,6 +36,11 @@ impl RocksSnapshot {
     pub fn engine(&self) -> RocksEngine {
         RocksEngine { inner: Arc::clone(self.cell.borrow_owner()) }
     }
+
+    fn iterate(&self, cf: Cf, options: ReadOptions) -> Result<RocksCursor<'_>> {
+        let handle = self.cell.borrow_owner().handle(cf)?;
+        Ok(RocksCursor::new(self.cell.borrow_dependent().raw_iterator_cf_opt(handle, options)))
+    }
 }
 
 impl Reader for RocksSnapshot {
@@ -48,12 +53,10 @@ impl Reader for RocksSnapshot {
     }
 
     fn cursor(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<RocksCursor<'_>> {
-        let handle = self.cell.borrow_owner().handle(cf)?;
-        Ok(RocksCursor::new(self.cell.borrow_dependent().raw_iterator_cf_opt(handle, read_options(lower, upper))))
+        self.iterate(cf, read_options(lower, upper))
     }
 
     fn passing_cursor(&self, cf: Cf, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<RocksCursor<'_>> {
-        let handle = self.cell.borrow_owner().handle(cf)?;
-        Ok(RocksCursor::new(self.cell.borrow_dependent().raw_iterator_cf_opt(handle, passing_options(lower, upper))))
+        self.iterate(cf, passing_options(lower, upper))
     }
 }
