@@ -2,8 +2,8 @@
 //!
 //! They are in a folder of their own inside the database's, which RocksDB does not look at: `tables/NAME.CF.NUMBER.sst`, and when all
 //! of a column family are durable, `NAME.CF.list` with the size of each. Ingestion adds a second link to each file, so nothing is
-//! copied and the tables can be ingested again after a crash. RocksDB sends such files to the disk a mebibyte at a time, so a
-//! finished one has little left to sync.
+//! copied and the tables can be ingested again after a crash. They go to the disk in small steps while they are written, so a finished
+//! one has little left to sync.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -20,8 +20,10 @@ use crate::{Cf, Engine, Error, Result, TableWriter};
 
 /// The folder inside the database's.
 const FOLDER: &str = "tables";
-/// How large a file becomes. Compactions make files of 64 MiB, so none has to take in more than one at a time.
-const FILE_BYTES: usize = 32 << 20;
+/// How large a file becomes: as large as compactions make them. Each has to be synced when it ends, and others wait for the disk then.
+const FILE_BYTES: usize = 64 << 20;
+/// How much goes to the disk at once. Whoever syncs a log meanwhile waits behind it.
+const STEP_BYTES: u64 = 256 << 10;
 
 type BorrowingWriter<'a> = SstFileWriter<'a>;
 
@@ -54,7 +56,9 @@ impl RocksTableWriter {
         let folder = folder(&engine.inner);
         fs::create_dir_all(&folder).map_err(io("make the folder", &folder))?;
         remove_files(&engine.inner, &prefix(name, cf))?;
-        let options = engine.inner.options.column_family(cf, &engine.inner.block_cache);
+        let mut options = engine.inner.options.column_family(cf, &engine.inner.block_cache);
+        options.set_writable_file_max_buffer_size(STEP_BYTES);
+        options.set_bytes_per_sync(STEP_BYTES);
         let writer = FileWriter::new(options, |options| SstFileWriter::create(options));
         Ok(Self {
             engine: engine.clone(),
