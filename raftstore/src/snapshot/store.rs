@@ -215,6 +215,17 @@ impl SnapshotStore {
         Ok(())
     }
 
+    /// Says that a received snapshot is part of the engine, and removes it, whoever holds it: there is nothing left to do with it. The engine
+    /// has links of its own to the tables, so this frees nothing and takes no time. Later, when the engine has merged them into others, all
+    /// their bytes would go at once, and the disk would be busy with that.
+    ///
+    /// # Errors
+    /// See [`SnapshotStore::collect`].
+    pub fn restored(&self, id: SnapshotId) -> Result<()> {
+        self.done(Origin::Received, id);
+        self.remove_all(self.names()?, |owner| owner == (Origin::Received, id)).map(drop)
+    }
+
     /// At the start of a store: removes everything but the received snapshots of regions for which `keep` says so.
     ///
     /// # Errors

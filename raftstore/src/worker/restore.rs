@@ -12,7 +12,7 @@ use proto::{
     metapb::Region,
     raft_serverpb::{PeerState, RegionLocalState},
 };
-use slog::{Logger, error, info};
+use slog::{Logger, error, info, warn};
 use storage::{Cf, Cursor, Durability, Engine, WriteBatch};
 
 use super::Worker;
@@ -88,10 +88,17 @@ pub(crate) fn restore<E: Engine>(kv: &E, snapshots: &SnapshotStore, task: &Resto
     batch.put(Cf::Raft, keys::region_state(region_id), normal.encode_to_vec());
     batch.delete(Cf::Raft, keys::snapshot_raft_state(region_id));
     kv.write(batch, Durability::Sync)?;
-    snapshots.done(Origin::Received, task.id);
+    forget(snapshots, task.id, logger);
     info!(logger, "restored a snapshot"; "region" => region_id, "index" => task.id.index);
     Ok(())
     // lab:end
+}
+
+/// The snapshot is part of the engine. What cannot be removed of it now is collected later.
+fn forget(snapshots: &SnapshotStore, id: SnapshotId, logger: &Logger) {
+    if let Err(error) = snapshots.restored(id) {
+        warn!(logger, "a restored snapshot is removed later"; "region" => id.region_id, "error" => %error);
+    }
 }
 
 /// Removes what there is in a range. A removal of nothing would cost, too: the engine writes it down, and then finds the tables in its way.

@@ -236,6 +236,17 @@ fn the_log_behind_a_snapshot_stays_while_it_is_restored_but_not_for_ever() {
 }
 
 #[test]
+fn a_restored_snapshot_is_removed_at_once() {
+    let (mut cluster, away, leader) = one_falls_behind(Layout::default());
+    cluster.isolated.clear();
+    caught_up(&mut cluster, away, leader);
+    assert_eq!(restored(&mut cluster, away), 1);
+    let store = cluster.store(away);
+    assert_eq!(store.engines.kv.table_names(), Ok(Vec::new()));
+    assert_eq!(store.dir.list().unwrap(), Vec::<String>::new());
+}
+
+#[test]
 fn a_damaged_snapshot_leads_to_another_one_2c() {
     let (mut cluster, away, leader) = one_falls_behind(Layout::default());
     cluster.isolated.clear();
