@@ -1,6 +1,6 @@
 //! What every peer of the cluster believes: the plain numbers that invariants compare.
 //!
-//! The driver fills the view after each step, for the peers that the step touched, and hands the invariants those peers
+//! The driver fills the view after each step, for the peers that the step changed, and hands the invariants those peers
 //! alone. Logs are kept here as terms and digests, and brought up to date from the first entry that differs.
 
 use std::collections::{BTreeMap, VecDeque};

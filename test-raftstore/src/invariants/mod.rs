@@ -16,7 +16,7 @@
 //! | R-XFER-BOUND | a transfer is over after one election timeout | thesis, section 3.10 |
 //! | R-COMMIT-QUORUM | what a leader commits is on the disks of a quorum | Raft, section 5.3; thesis, section 10.2.1 |
 //!
-//! Each is incremental: it looks at the peers that the step touched and at what changed in their logs, and keeps the
+//! Each is incremental: it looks at the peers that the step changed and at what changed in their logs, and keeps the
 //! little that it must remember. The first violation ends the run.
 
 mod append_only;
@@ -73,7 +73,7 @@ pub trait Invariant {
     /// Its id, as the table above lists it.
     fn id(&self) -> &'static str;
 
-    /// Looks at one peer that the step touched.
+    /// Looks at one peer that the step changed.
     ///
     /// # Errors
     /// What is wrong, in words.
@@ -121,17 +121,17 @@ impl Invariants {
         }
     }
 
-    /// Checks the peers that a step touched, and marks their logs as seen.
+    /// Checks the peers that a step changed, and marks their logs as seen.
     ///
     /// # Errors
     /// The first violation.
     pub fn check(
         &mut self,
         view: &mut ClusterView,
-        touched: &[PeerKey],
+        changed: &[PeerKey],
         disks: &dyn DiskProbe,
     ) -> Result<(), Violation> {
-        for key in touched {
+        for key in changed {
             let Some(peer) = view.peers.get(key) else { continue };
             for rule in &mut self.rules {
                 rule.check(view, peer, disks).map_err(|message| Violation {

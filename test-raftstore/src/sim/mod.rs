@@ -3,7 +3,7 @@
 //! One [`Simulation`] is one seed. Everything that happens is an event: a tick, a poll of one peer, a round of the log writer or
 //! the apply worker, the arrival of a message, a client's step, a fault. Events run one at a time in the order of virtual time
 //! and seed. After each one the driver hands what was sent to the network, picks up the answers for clients, schedules the stages
-//! that have work, and checks the invariants on the peers that were touched.
+//! that have work, and checks the invariants on the peers that have changed.
 //!
 //! A run has four parts:
 //!

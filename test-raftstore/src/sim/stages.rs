@@ -197,9 +197,9 @@ impl Simulation {
     }
 
     /// Everything that follows from a step of `store`: messages leave, answers leave, stages with work are scheduled, and the
-    /// invariants are checked on the peers that were touched.
-    pub(super) fn after_step(&mut self, store: u64, touched: &[PeerKey]) -> Result<(), Broken> {
-        self.invariants.check(&mut self.view, touched, &Disks(&self.stores))?;
+    /// invariants are checked on the peers that have changed.
+    pub(super) fn after_step(&mut self, store: u64, changed: &[PeerKey]) -> Result<(), Broken> {
+        self.invariants.check(&mut self.view, changed, &Disks(&self.stores))?;
         let messages = self.stores.get(&store).map(|store| store.outbox.take()).unwrap_or_default();
         for message in messages {
             self.send(store, message)?;
