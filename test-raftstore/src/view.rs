@@ -184,14 +184,6 @@ pub struct ClusterView {
 }
 
 impl ClusterView {
-    /// Forgets the peers of `store` in regions of which `keep` knows nothing.
-    pub fn retain(&mut self, store: u64, keep: impl Fn(u64) -> bool) {
-        let of_store = PeerKey { store, region: 0 }..=PeerKey { store, region: u64::MAX };
-        while let Some(gone) = self.peers.range(of_store.clone()).map(|(key, _)| *key).find(|key| !keep(key.region)) {
-            self.peers.remove(&gone);
-        }
-    }
-
     /// The running peers of `region`.
     pub fn region(&self, region: u64) -> impl Iterator<Item = &PeerView> {
         self.peers.values().filter(move |peer| peer.key.region == region)
@@ -280,14 +272,5 @@ mod tests {
         assert!(at(1, None).numbers() == at(2, None).numbers());
         assert!(at(1, transfer).numbers() != at(2, transfer).numbers());
         assert!(at(1, None).numbers() != PeerView { commit: 1, ..at(1, None) }.numbers());
-    }
-
-    #[test]
-    fn peers_are_forgotten_by_store_and_region() {
-        let key = |store, region| PeerKey { store, region };
-        let all = [key(1, 5), key(1, 6), key(1, 7), key(2, 6)];
-        let mut view = ClusterView { peers: all.map(|key| (key, PeerView::default())).into(), ..Default::default() };
-        view.retain(1, |region| region == 7);
-        assert_eq!(view.peers.into_keys().collect::<Vec<_>>(), [key(1, 7), key(2, 6)]);
     }
 }

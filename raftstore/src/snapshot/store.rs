@@ -209,10 +209,7 @@ impl SnapshotStore {
     pub fn discard(&self, origin: Origin, id: SnapshotId) -> Result<()> {
         self.done(origin, id);
         let is_used = self.usage().get(&(origin, id)).is_some_and(|usage| usage.users > 0);
-        if !is_used {
-            self.remove_all(self.names()?, |owner| owner == (origin, id))?;
-        }
-        Ok(())
+        if is_used { Ok(()) } else { self.remove(origin, id) }
     }
 
     /// Says that a received snapshot is part of the engine, and removes it, whoever holds it: there is nothing left to do with it. The engine
@@ -223,7 +220,7 @@ impl SnapshotStore {
     /// See [`SnapshotStore::collect`].
     pub fn restored(&self, id: SnapshotId) -> Result<()> {
         self.done(Origin::Received, id);
-        self.remove_all(self.names()?, |owner| owner == (Origin::Received, id)).map(drop)
+        self.remove(Origin::Received, id)
     }
 
     /// At the start of a store: removes everything but the received snapshots of regions for which `keep` says so.
@@ -240,6 +237,10 @@ impl SnapshotStore {
         let mut names: Vec<Name> = self.dir.list()?.into_iter().map(Name::File).collect();
         names.extend(self.tables.names()?.into_iter().map(Name::Tables));
         Ok(names)
+    }
+
+    fn remove(&self, origin: Origin, id: SnapshotId) -> Result<()> {
+        self.remove_all(self.names()?, |owner| owner == (origin, id)).map(drop)
     }
 
     fn remove_all(&self, names: Vec<Name>, goes: impl Fn((Origin, SnapshotId)) -> bool) -> Result<usize> {

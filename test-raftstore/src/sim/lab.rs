@@ -64,10 +64,6 @@ impl Simulation {
     fn sim_store(&self, store: u64) -> &SimStore {
         self.stores.get(&store).unwrap_or_else(|| panic!("contract of the test: there is no store {store}"))
     }
-
-    fn region_records(&self, store: u64) -> Vec<RegionLocalState> {
-        raftstore::store::region_states(self.sim_store(store).engines.kv.engine()).unwrap_or_default()
-    }
 }
 
 impl Driver for Simulation {
@@ -163,7 +159,7 @@ impl Driver for Simulation {
     }
 
     fn region_states(&self, store: u64) -> Vec<RegionLocalState> {
-        self.region_records(store)
+        self.sim_store(store).region_states().to_vec()
     }
 
     fn apply_state(&self, store: u64, region: u64) -> Option<RaftApplyState> {

@@ -27,13 +27,14 @@ pub fn observe(view: &mut ClusterView, key: PeerKey, incarnation: u64, peer: &Pe
     let stored = raft.store().truncated();
     // While a snapshot is being restored there is no log but what comes behind it.
     let truncated = raft.pending_snapshot().unwrap_or((stored.index, stored.term));
-    let known = view.peers.get_mut(&key);
+    let known = view.peers.remove(&key);
     let leadership_before = known.as_ref().map(|known| (known.role, known.term));
     let same_life = known.filter(|known| known.incarnation == incarnation && known.peer == peer.peer().id);
-    let (mut before, is_new) = same_life.map_or_else(
-        || (PeerView { log: LogView::new(truncated.0, truncated.1), ..PeerView::default() }, true),
-        |known| (take(known), false),
-    );
+    let is_new = same_life.is_none();
+    let mut before = same_life.unwrap_or_default();
+    if is_new {
+        before.log = LogView::new(truncated.0, truncated.1);
+    }
     let mut seen = numbers_of(key, incarnation, peer);
     seen.log = take(&mut before.log);
     let first = seen.log.first_index();

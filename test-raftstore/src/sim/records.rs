@@ -10,7 +10,9 @@ use proto::metapb::Region;
 use proto::raft_serverpb::{PeerState, RegionLocalState};
 use raftstore::keys;
 use raftstore::store::region_states;
-use storage::{Cf, Cursor, MemEngine, Reader};
+use storage::{Cf, MemEngine, Reader};
+
+use super::disk::pairs;
 
 /// The records of one store, ordered by region id. Whoever holds the same `Arc` as before has seen them.
 pub type Records = Arc<[RegionLocalState]>;
@@ -25,7 +27,7 @@ pub struct RecordCache {
 struct Decoded {
     /// That of the engine.
     version: Option<u64>,
-    values: Vec<Bytes>,
+    pairs: Vec<(Bytes, Bytes)>,
     states: Records,
 }
 
@@ -36,9 +38,9 @@ impl RecordCache {
         let version = Some(kv.version());
         if last.version != version {
             last.version = version;
-            let values = values(kv);
-            if last.values != values {
-                last.values = values;
+            let pairs = encoded(kv);
+            if last.pairs != pairs {
+                last.pairs = pairs;
                 last.states = region_states(kv).unwrap_or_default().into();
             }
         }
@@ -46,16 +48,9 @@ impl RecordCache {
     }
 }
 
-fn values(kv: &MemEngine) -> Vec<Bytes> {
+fn encoded(kv: &MemEngine) -> Vec<(Bytes, Bytes)> {
     let (start, end) = keys::region_state_range();
-    let mut values = Vec::new();
-    let Ok(mut cursor) = kv.cursor(Cf::Raft, Some(&start), Some(&end)) else { return values };
-    cursor.seek_to_first();
-    while cursor.valid() {
-        values.push(Bytes::copy_from_slice(cursor.value()));
-        cursor.next();
-    }
-    values
+    kv.cursor(Cf::Raft, Some(&start), Some(&end)).map(pairs).unwrap_or_default()
 }
 
 /// The record of a region.

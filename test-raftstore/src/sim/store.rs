@@ -209,7 +209,7 @@ impl SimStore {
         let round = running.parts.pollers[0].round_from(ready, 1)?;
         debug_assert_eq!(round, Round::Handled(1));
         let router = &running.parts.router;
-        view.retain(self.id, |region| router.has_peer(region));
+        view.peers.retain(|key, _| key.store != self.id || router.has_peer(key.region));
         let Some(taken) = mailbox.and_then(|mailbox| mailbox.take()) else { return Ok(None) };
         if !taken.machine.is_serving() {
             let _queued = taken.mailbox.release(taken.machine); // see below
@@ -224,14 +224,14 @@ impl SimStore {
     }
 
     fn check_changed(&self, peer: &Peer<SimDisk>) -> Checked {
-        if let Some(running) = &self.running {
-            let router = &running.parts.router;
+        let Some(running) = &self.running else { return Ok(()) };
+        let (router, states) = (&running.parts.router, self.region_states());
+        let agrees = {
             let meta = router.meta().lock();
-            let states = self.region_states();
             let checked = check_peer(peer, &meta, of_region(&states, peer.region_id()), &self.engines.kv);
-            let checked = checked.and_then(|()| check_map(&meta, |region| router.has_peer(region)));
-            checked.map_err(|details| ("S-META-AGREE", details))?;
-        }
+            checked.and_then(|()| check_map(&meta, |region| router.has_peer(region)))
+        };
+        agrees.map_err(|details| ("S-META-AGREE", details))?;
         let raft = &peer.node().raft;
         // Others wait for the outcome of what an earlier leader has begun.
         let term = if raft.is_leader() { raft.term() } else { return Ok(()) };

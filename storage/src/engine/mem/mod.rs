@@ -31,6 +31,7 @@ pub struct MemEngine {
     faults: MemFaults,
 }
 
+#[derive(Default)]
 struct State {
     /// What readers see.
     visible: Tables,
@@ -84,18 +85,7 @@ impl MemEngine {
 
     /// An empty engine that keeps at most `limit` batches un-synced: when there are more, the oldest become durable.
     pub fn with_unsynced_limit(limit: usize) -> Self {
-        Self::found(
-            State {
-                visible: Tables::default(),
-                durable: Tables::default(),
-                unsynced: VecDeque::new(),
-                unsynced_limit: limit,
-                version: 0,
-                finished: FinishedTables::default(),
-                stopped: false,
-            },
-            MemFaults::default(),
-        )
+        Self::found(State { unsynced_limit: limit, ..State::default() }, MemFaults::default())
     }
 
     fn found(state: State, faults: MemFaults) -> Self {
@@ -123,11 +113,10 @@ impl MemEngine {
         let found = State {
             visible: durable.clone(),
             durable,
-            unsynced: VecDeque::new(),
             unsynced_limit: state.unsynced_limit,
             version: state.version + 1,
             finished: state.finished.clone(),
-            stopped: false,
+            ..State::default()
         };
         Self::found(found, self.faults.clone())
     }
